@@ -1,4 +1,4 @@
-"""What all races share: the task, the clock, and words about the machine. Knows no contestant."""
+"""Shared by all races: the task, the clock, and a description of the machine. Knows no contestant."""
 
 from __future__ import annotations
 

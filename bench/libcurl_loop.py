@@ -1,4 +1,4 @@
-"""The least that can be done: a bare libcurl loop in one process, each body written to a file and decoded once. The physical limit.
+"""The lower bound: a bare libcurl loop in one process that writes each body to a file and decodes it once. The physical limit.
 
 `python -m bench.libcurl_loop --urls FILE --root FOLDER --connections N --connect-to C --cacert FILE`. Decoder and call are ours,
 since another one is another amount of work. No hash, no fsync, no ledger, no pace, no retry; one failure ends it.

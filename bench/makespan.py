@@ -1,4 +1,4 @@
-"""How near does a run come to the least time that its hosts' limits allow? On a simulated GBIF, with no request too many.
+"""How close does a run come to the shortest time that its hosts' limits allow? On a simulated GBIF, with no request too many.
 
 `python -m bench.makespan` starts 200 hosts (`simulated_hosts`) whose sizes follow Zipf's law, with different latencies and limits;
 three are dead, three answer 429 above their limit, two never answer. The bound is the time that the slowest host needs at its

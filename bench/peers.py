@@ -1,4 +1,4 @@
-"""The peers of the races: how each is had, how it is called at its best, and what it does not do. Measures nothing itself.
+"""The peers of the races: how each is installed, how it is run at its best, and what it does not do. Measures nothing itself.
 
 A peer that cannot be had is named with the reason, and the race goes on without it. Python peers get an environment each
 (`.venv-NAME` in the project's folder), since their pins do not go together with ours; the other two come from Debian.

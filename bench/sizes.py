@@ -1,4 +1,4 @@
-"""How big does a ledger become, and in how many folders do files stand? No network; nothing is downloaded.
+"""How large does a ledger become, and how many folders do the files take? No network; nothing is downloaded.
 
 `python -m bench.sizes` makes a GBIF folder of rows like real ones (`tests.rows.big`) with an occurrence.txt that has all that
 `--labels` takes, has the real `init` take in the images and then the labels, and has the real steward write down that every image

@@ -1,4 +1,4 @@
-"""Does a long run grow, in memory, open files or latency, when its publishers fail all the time?
+"""Do memory, open files or latency of a long run grow while its publishers keep failing?
 
 `python -m bench.soak` has the real program download 200,000 images, which takes half an hour, from hosts that now and then
 reset, answer 503, send too little, send HTML, or hang. Once every few seconds it looks at the processes and at the ledger. It

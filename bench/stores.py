@@ -1,4 +1,4 @@
-"""What an image costs in each store: inodes, time until it is durable, time to read it again. One process, no network.
+"""Cost of an image in each store: inodes, time until it is durable, time to read it back. One process, no network.
 
     python -m bench.stores [--images 10000] [--size 50000] [--root FOLDER] [--quick]
 

@@ -1,4 +1,4 @@
-"""The rules of the house, as far as a program can tell: layers, environment, exceptions, SQL, docstrings, pages, names."""
+"""House rules that can be checked by a program: layers, environment, exceptions, SQL, docstrings, pages, names."""
 
 from __future__ import annotations
 

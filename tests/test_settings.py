@@ -1,4 +1,4 @@
-"""Settings: who beats whom, what a bad value says, and that secrets stay secret."""
+"""Settings: precedence, messages about bad values, and that secrets stay secret."""
 
 from __future__ import annotations
 

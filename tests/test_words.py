@@ -1,4 +1,4 @@
-"""The words that people meet: what shall not come back into help, messages and pages, and what the glossary has to explain."""
+"""Wording of help, messages and pages: banned phrases, plurals, and the terms that the glossary has to explain."""
 
 from __future__ import annotations
 
@@ -138,6 +138,39 @@ def test_each_phrase_says_what_is_better(phrase: Phrase) -> None:
 def test_a_phrase_is_seen_within_an_f_string_and_not_in_a_docstring() -> None:
     tree = ast.parse('"""A host that is left alone."""\ndef f(n):\n    """of late"""\n    print(f"{n} hosts are left alone")\n')
     assert [one for _, text in strings(tree) for one in found(text)] == ["'left alone': write blocked"]
+
+
+# Numbers ----------------------------------------------------------------------------------------------------------------------
+
+NOUNS = (
+    "attempts|cells|connections|files|gbifIDs|hosts|images|jobs|placeholders|processes|records|requests|retries|rounds|rows|runs|"
+    "shards|workers"
+)
+A_NUMBER_OF_THEM = re.compile(rf"\{{\}} (?:(?!with|in|of)[a-z]+ )?(?:{NOUNS})\b(?!/)")
+# Plurals that stay, and why their number is never one.
+NEVER_ONE = {
+    ("batch/requeue.py", "{} rounds in a row"): "as many as end a job",
+    ("collection/check_files.py", "{} images; it belongs to another ledger"): "a whole shard",
+    ("commands/work.py", "{} workers end"): "one has words of its own",
+    ("ledger/questions/counter_audit.py", "{} rows have an unknown status"): "the schema allows none",
+    ("policy/pace.py", "{} recent requests"): "as many as show that a host is sick",
+    ("policy/preflight.py", "{} hosts reached"): "one was, and one was not",
+    ("steward/terms.py", "{} hosts"): "one is named",
+    ("system/open_files.py", "{} open files"): "the least is 37",
+}
+
+
+def test_a_number_has_its_noun_in_the_right_number() -> None:
+    """`1 hosts` comes of a plural in the text of a message: `counted` knows better."""
+
+    def check(module: str, tree: ast.Module) -> None:
+        stays = [words for (where, words) in NEVER_ONE if module.endswith(where)]
+        texts = [(line, " ".join(text.split())) for line, text in strings(tree)]
+        plurals = [(line, text) for line, text in texts if A_NUMBER_OF_THEM.search(text)]
+        assert [(line, text) for line, text in plurals if not any(words in text for words in stays)] == []
+        assert [words for words in stays if not any(words in text for _, text in plurals)] == [], "gone: take it out of the list"
+
+    holds_for_each(((module, tree) for module, tree in modules().items() if not module.endswith(SPARED)), check)
 
 
 # The glossary -----------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Begins a rule for a publisher: `make new-publisher NAME=example` writes its module and puts it into the registry.
+"""Creates a draft rule for a publisher: `make new-publisher NAME=example` writes its module and puts it into the registry.
 
 The module works as it is, for an invented host. What only its author can know is marked DRAFT, and a test is red until that is
 replaced.

@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from d4c_images.durations import counted
 from d4c_images.errors import StoreError, UsageError, of_a_named_path, printable
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.questions.last_root import KnownRoot
@@ -90,7 +91,7 @@ class _Seen:
 
     @property
     def refusal(self) -> str:
-        why = f"{self.n_stored - self.n_here} of {self.n_stored} stored images are missing there"
+        why = f"{self.n_stored - self.n_here} of {counted(self.n_stored, 'stored image')} missing there"
         if self._was_left:
             why = "it was replaced by that one"
         elif not self.n_stored:

@@ -262,7 +262,7 @@ def _open_files(processes: int) -> Check:
         room = open_files.check(n_files, processes)
     except UsageError as error:
         return Check("open files", Grade.FAILED, str(error))
-    return Check("open files", Grade.OK, f"{n_files:,} allowed: {room.connections:,} connections per worker process")
+    return Check("open files", Grade.OK, f"{n_files:,} allowed: {counted(room.connections, 'connection')} per worker process")
 
 
 def _clock(ledger: Path, last_sign_at: float) -> Check:

@@ -1,1 +1,1 @@
-"""Output for people: status, check, progress, messages and tables. Changes nothing."""
+"""Human-readable output: status, check, progress, messages and tables. Changes nothing."""

@@ -38,7 +38,7 @@ def surveyed(path: Path, limit: int | None, *, verbose: bool, as_json: bool) -> 
 
 
 def explanation_lines(explanation: Explanation) -> Iterator[str]:
-    """One explanation for people."""
+    """One human-readable explanation."""
     yield _shown(explanation.text)
     if explanation.image is None or explanation.rule is None:
         yield f"  rejected    {explained_reason(explanation.reason or RejectReason.NO_IDENTIFIER)}"
@@ -166,7 +166,7 @@ class IdentitySurvey:
 
 
 def survey_lines(survey: IdentitySurvey) -> Iterator[str]:
-    """A survey for people."""
+    """A human-readable survey."""
     counts = survey.counts()
     width = max([len(count.rule) for count in counts] + [len("rule")])
     yield f"{'rule':<{width}}  {'rows':>12}  {'URLs':>12}  {'images':>12}  {'merged':>10}  publisher"

@@ -76,7 +76,7 @@ class IngestProgress:
 
 
 def summary_lines(summary: ingest.IngestSummary) -> list[str]:
-    """What became of every row, for people."""
+    """What became of every row, human-readable."""
     of = " (associatedMedia)" if summary.kind == ASSOCIATED else ""
     n_known = 0 if SEVERAL_URLS in summary.notes else summary.admitted - summary.links
     known = f"; {counted(n_known, 'row')} known already" if n_known > 0 else ""

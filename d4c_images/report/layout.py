@@ -5,6 +5,7 @@ Nothing is cut. What does not fit next to its row goes below it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from d4c_images.durations import counted
 from d4c_images.errors import printable
 
 GAP = 2  # between two columns
@@ -82,12 +84,16 @@ def whole(title: str, facts: Sequence[Fact], sections: Sequence[Section], consol
 def fitted(title: str, facts: Sequence[Fact], sections: Sequence[Section], console: Console, hint: str) -> list[Text]:
     """As much as the terminal's height allows: each section in a line, and the first ones that fit as tables.
 
-    `hint` says how to see all of them.
+    If not even the lines fit, the last sections are left out: what stands first must not scroll away. `hint` says how to see all.
     """
     everything = whole(title, facts, sections, console)
     room = console.height - 1  # for the next prompt
     if len(everything) <= room or not console.is_terminal:
         return everything
+    if len(_partly(title, facts, sections, (), console)) >= room:
+        facts = _folded(facts)
+    while sections and len(_partly(title, facts, sections, (), console)) >= room:
+        sections = sections[:-1]
     shown: list[Section] = []
     best = _partly(title, facts, sections, shown, console)
     for section in sections:
@@ -102,6 +108,13 @@ def _partly(
 ) -> list[Text]:
     briefs = [section.brief for section in sections if section.brief is not None and section not in shown]
     return [*_head(title, [*facts, *briefs], console), *_tables(shown, console)]
+
+
+def _folded(facts: Sequence[Fact]) -> list[Fact]:
+    """Of several facts with one name the last, and how many there are before it."""
+    last, n_of = dict(facts), Counter(name for name, _ in facts)
+    more = {name: f"; {counted(n - 1, 'earlier one')}" for name, n in n_of.items() if n > 1}
+    return [(name, value + more.get(name, "")) for name, value in last.items()]
 
 
 def _head(title: str, facts: Sequence[Fact], console: Console) -> list[Text]:

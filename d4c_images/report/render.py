@@ -50,7 +50,7 @@ def show_check(report: CheckReport, console: Console) -> None:
         (
             "unsettled",
             f"{counted(report.n_in_work, 'file')} of a running download, {report.n_to_adopt:,} for the next download to adopt, "
-            f"{report.n_to_set_aside:,} placeholders to be quarantined",
+            f"{counted(report.n_to_set_aside, 'placeholder')} to be quarantined",
         ),
     ]
     if report.root is None:
@@ -193,7 +193,7 @@ def _worst_hosts(report: StatusReport) -> Section:
             (clean(host.host), *(f"{n:,}" for n in (host.n_images, host.n_success, host.n_failed, host.n_left, host.n_retries)))
             for host in report.worst_hosts
         ],
-        ("failed at", _list((clean(host.host), host.n_failed) for host in report.worst_hosts)),
+        ("failed at", _list(((clean(host.host), host.n_failed) for host in report.worst_hosts), BRIEF_HOSTS)),
     )
 
 
@@ -203,7 +203,7 @@ def _non_image_answers(report: StatusReport) -> Section:
         "Responses that are not images",
         (Column("host"), Column("type"), Column("images", right=True), Column.of_text("the page says")),
         [(clean(row.host), row.error_type, f"{row.n_images:,}", clean(row.sample or "")[:PAGE_TEXT]) for row in rows],
-        ("no images", "from " + _list((clean(row.host), row.n_images) for row in rows)),
+        ("no images", "from " + _list(((clean(row.host), row.n_images) for row in rows), BRIEF_HOSTS)),
     )
 
 
@@ -229,11 +229,11 @@ def _images(report: StatusReport) -> Section:
     )
 
 
-def _list(counts: Iterable[tuple[str, int]]) -> str:
+def _list(counts: Iterable[tuple[str, int]], most: int = BRIEF) -> str:
     """`12 http_404, 3 timeout and 2 more`."""
     parts = [f"{n:,} {name}" for name, n in counts]
-    more = f" and {len(parts) - BRIEF:,} more" if len(parts) > BRIEF else ""
-    return ", ".join(parts[:BRIEF]) + more
+    more = f" and {len(parts) - most:,} more" if len(parts) > most else ""
+    return ", ".join(parts[:most]) + more
 
 
 def _counts(title: str, names: tuple[str, str, str], counts: dict[str, int], brief: str) -> Section:

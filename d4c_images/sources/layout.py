@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from d4c_images.durations import counted
 from d4c_images.errors import SourceError
 from d4c_images.sources.metafile import TableMeta, last_part
 
@@ -145,7 +146,7 @@ def _width(meta: TableMeta, id_index: int, header: str | None, row: str | None, 
             last = meta.terms.get(top, "the record")
             raise SourceError(
                 f"{name}: meta.xml says that column {top} is {last}, separated by {meta.delimiter!r}, but there is a line of "
-                f"{n_cells} cells (it begins: {line[:60]!r})"
+                f"{counted(n_cells, 'cell')} (it begins: {line[:60]!r})"
             )
         width = max(width, n_cells)
     return width

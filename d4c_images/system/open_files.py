@@ -8,6 +8,7 @@ from __future__ import annotations
 import resource
 from dataclasses import dataclass
 
+from d4c_images.durations import counted
 from d4c_images.errors import UsageError
 
 MOST = 1 << 16
@@ -69,6 +70,7 @@ def check(n_files: int, n_processes: int) -> Budget:
     if n_files < needed:
         fewer = f", or use --processes {most_processes}" if n_files >= LEAST and most_processes < n_processes else ""
         raise UsageError(
-            f"{n_processes} worker processes need {needed} open files, but the limit is {n_files}: raise it (ulimit -n){fewer}"
+            f"{counted(n_processes, 'worker process', 'worker processes')} {'needs' if n_processes == 1 else 'need'} {needed} open "
+            f"files, but the limit is {n_files}: raise it (ulimit -n){fewer}"
         )
     return budget(n_files)

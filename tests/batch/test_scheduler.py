@@ -1,4 +1,4 @@
-"""When does the job end, and how is it handed back? Answers as Grid Engine 8.1.9 and Slurm 22.05 have given them."""
+"""When a job ends, and how it is requeued. Responses are those of Grid Engine 8.1.9 and Slurm 22.05."""
 
 from __future__ import annotations
 

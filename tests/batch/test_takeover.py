@@ -1,4 +1,4 @@
-"""A node dies, and the scheduler starts its job again elsewhere: the chain goes on."""
+"""A node dies and the scheduler restarts its job elsewhere: the new run takes over."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ class Slurm(Cluster):
         _run(["scancel", job])
 
     def is_there(self, job: str) -> bool:
-        """Also lets a job that was queued again start in 4 s: Slurm makes it wait for two minutes, so that no node refuses it."""
+        """Also lets a requeued job start within 4 s: Slurm makes it wait for two minutes, so that no node refuses it."""
         shown = _do(["scontrol", "show", "job", job]).stdout
         for start in re.findall(r"Reason=BeginTime .*?\bStartTime=(\d\S+)", shown, re.DOTALL):
             if timedelta(seconds=60) < datetime.fromisoformat(start) - datetime.now() < timedelta(seconds=150):

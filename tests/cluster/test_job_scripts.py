@@ -134,7 +134,7 @@ def test_an_environment_elsewhere_prints_a_script_that_needs_nothing_else(site: 
 
 
 def test_the_time_limit_comes_and_the_job_comes_again(site: Site) -> None:
-    """Nobody says --for: the program finds the end of its job, stops before it, and has the job queued again."""
+    """Without --for: the program finds the end of its job, stops before it, and has the job requeued."""
     site.run("init", "multimedia.txt")
     limit_s = 20 if site.cluster.kind == "qsub" else 60
     slowly(site, 1.5 * limit_s)
@@ -152,7 +152,7 @@ def test_the_time_limit_comes_and_the_job_comes_again(site: Site) -> None:
 
 
 def test_deleted_in_the_middle_and_submitted_again(site: Site) -> None:
-    """The scheduler's warning is enough to end in good order, and it may come twice."""
+    """The scheduler's warning is enough to exit cleanly, and it may come twice."""
     site.run("init", "multimedia.txt")
     slowly(site, 30)
     job = site.submit("download")

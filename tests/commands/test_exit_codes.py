@@ -1,4 +1,4 @@
-"""What the program says and how it ends if something that a user has named is not as it should be: real processes."""
+"""Messages and exit codes if something named by the user is missing, forbidden or of the wrong kind. Real processes."""
 
 from __future__ import annotations
 
@@ -204,7 +204,13 @@ def test_where_to_connect_is_written_as_for_curl(text: str, is_taken: bool) -> N
         connect_to(text)
 
 
-@pytest.mark.parametrize("line", ["status", "hosts --json", "job slurm download", "download --help", "--help"])
+QUIET_ENDS = [
+    "status", "hosts --json", "runs", "preflight --offline", "identify http://a.example.org/1.jpg", "export list.csv",
+    "unpack --to out", "hosts pause a.example.org", "job slurm download", "download --help", "--help",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", QUIET_ENDS)
 @pytest.mark.slow
 def test_output_that_nobody_reads_ends_a_command_quietly(place: Path, line: str) -> None:
     done = unread(place, line)

@@ -56,6 +56,28 @@ def test_a_summary_is_the_first_sentence_of_the_description_unchanged() -> None:
         assert summary.help[0].isupper()
 
 
+NAMES = (
+    "GBIF", "URL", "URLs", "Slack", "Slurm", "Grid Engine", "Darwin Core", "Audiovisual Core", "CSV", "Parquet", "TOML", "JSON",
+    "JPEG", "IIIF", "HTTP", "TLS", "DNS", "CA", "SQLite", "Ctrl-C", "ETag", "gbifID", "gbifIDs",
+)  # fmt: skip
+
+
+def test_proper_names_are_spelt_as_their_owners_do() -> None:
+    """A summary that was made lower case, or had its first letter made a capital, has lost them. What is typed keeps its case."""
+
+    def check(name: str, text: str) -> None:
+        plain = re.sub(r"sge \(Grid Engine\) or slurm|'[^']*'|--?[a-z-]+(?:[ =][A-Z]+)?|\{[^}]*\}|\S*[./_]\S*", " ", text)
+        spelt = {said for one in NAMES for said in re.findall(rf"(?<![\w-]){re.escape(one)}(?![\w-])", plain, re.IGNORECASE)}
+        assert spelt <= {*NAMES}
+
+    texts = [(name, parser.description or "") for name, parser in commands(PARSER).items()]
+    texts += [(name, action.help or "") for name, parser in commands(PARSER).items() for action in parser._actions]
+    listed = next(action for action in PARSER._actions if isinstance(action, argparse._SubParsersAction))
+    texts += [(summary.dest, summary.help or "") for summary in listed._choices_actions]
+    assert {one for one in NAMES if any(one in text for _, text in texts)} >= {"GBIF", "URL", "Slack", "Grid Engine", "Slurm"}
+    holds_for_each(texts, check)
+
+
 def test_defaults_are_stated_in_one_way() -> None:
     def check(name: str, parser: argparse.ArgumentParser) -> None:
         text = " ".join(parser.format_help().partition("\nexamples:\n")[0].split())

@@ -1,4 +1,4 @@
-"""`hosts`: what it lists, and what it changes, with and without a run at work."""
+"""`hosts`: what it lists and changes, with and without a running download."""
 
 from __future__ import annotations
 

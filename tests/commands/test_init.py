@@ -1,4 +1,4 @@
-"""`init` as its users meet it: what downloads look like in the field, bad ones, one after the other, and a fresh beginning."""
+"""`init` from a user's view: real-world downloads, bad input, several imports in a row, and `--reset`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`download --store pack` as its users meet it: killed, at the end of a disk, with placeholders, and unpacked again."""
+"""`download --store pack` from a user's view: killed, on a full disk, with placeholders, and unpacked again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`preflight`: what it finds on this node, whom it connects to, and that it changes nothing. And what `download` looks at."""
+"""`preflight`: its checks of this node, the hosts it connects to, and that it changes nothing; which checks `download` repeats."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import re
 import socket
 import struct
 import subprocess
+import sys
 import termios
 import time
 from collections.abc import Iterator
@@ -232,6 +233,24 @@ def test_a_download_tells_of_a_disk_that_will_not_do(
         "warning: disk: full: 10.0 MB free",
         f"warning: ledger disk: 10.0 MB free, the ledger is {collection.ledger.stat().st_size / 1000:.0f} kB",
     ]
+
+
+@pytest.mark.slow
+def test_a_run_tells_of_a_disk_that_will_not_do_before_it_starts(collection: Collection) -> None:
+    """The whole program on a disk without inodes, and with nothing to do: all its hosts are paused."""
+    collection.call("hosts", "pause", "*")
+    full = (
+        "import sys; from d4c_images import cli; from d4c_images.system import disk_room; "
+        "disk_room.room = lambda path: disk_room.DiskRoom(10**12, 3); sys.exit(cli.main(sys.argv[1:]))"
+    )
+    arguments = collection.command("download", "--max-idle", "0s", "--processes", 1)[3:]
+    done = subprocess.run(
+        [sys.executable, "-c", full, *arguments],
+        check=False, capture_output=True, text=True, cwd=collection.folder, timeout=PATIENCE_S,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+    )  # fmt: skip
+    assert done.returncode == 75, done.stderr
+    assert "warning: inodes: 3 free; " in done.stderr
 
 
 def on_a_terminal(command: list[str], folder: Path, columns: int) -> tuple[list[str], int]:

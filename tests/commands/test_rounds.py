@@ -1,4 +1,4 @@
-"""Rounds of a job whose hosts are all away: the program as in a job, with made-up schedulers (`tests/cluster` has real ones)."""
+"""Requeued jobs whose hosts are all unavailable: the real program with fake schedulers (`tests/cluster` has real ones)."""
 
 from __future__ import annotations
 

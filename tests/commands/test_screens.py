@@ -1,4 +1,4 @@
-"""What a person sees of a run at a terminal, and what Ctrl-C does there; what a pipe and a dumb terminal get instead."""
+"""What a terminal shows of a run and of reports, and what Ctrl-C does there; what a pipe and a dumb terminal get instead."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import os
 import re
 import shlex
 import signal
+import socket
+import subprocess
 import termios
 from pathlib import Path
 
 import pytest
 
+from d4c_images import __version__
 from d4c_images.commands.session import Stop
 from tests.publishers.client import Publishers
 from tests.support.patience import PATIENCE_S
@@ -52,6 +55,86 @@ def test_a_pipe_gets_log_lines_even_if_a_live_view_is_asked_for(collection: Coll
     output = collection.run("download", *reach(publishers), "--processes", 1, "--progress")
     assert " start: 10 of 10 images left at 2 hosts" in output
     assert "\x1b" not in output
+
+
+MOMENT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d"
+
+
+@pytest.mark.slow
+def test_the_log_of_a_job_begins_with_version_host_job_ledger_root_and_zone(collection: Collection, publishers: Publishers) -> None:
+    job = Collection(collection.folder, {"SLURM_JOB_ID": "4711", "TZ": "Asia/Kolkata"})
+    lines = job.run("download", *reach(publishers), "--processes", 1, "--for", "1h").splitlines()
+    (head,) = [n for n, line in enumerate(lines) if "; times are " in line]
+    assert re.fullmatch(
+        rf"{MOMENT} d4c-images {re.escape(__version__)} download on {re.escape(socket.gethostname())}, pid \d+, job 4711: "
+        rf"ledger {re.escape(str(job.ledger))}, images in {re.escape(str(job.root))}; times are IST \(UTC\+05:30\)",
+        lines[head],
+    ), lines[head]
+    assert re.match(rf"{MOMENT} start: ", lines[head + 1])
+
+
+LONG_NAMES = [f"a-museum-with-a-long-name-{n}.collections.example.org" for n in range(12)]
+WHY = "it says that we are shut out (http 200: 'Access denied'); ask its operator to admit this User-Agent or address"
+
+
+@pytest.fixture
+def blocked(tmp_path: Path) -> Collection:
+    """Twelve hosts with failures of several kinds, all of them blocked for a long reason."""
+    made = Collection(tmp_path)
+    made.load(multimedia(tmp_path / "multimedia.txt", [(800 + n, f"http://{host}/1.jpg") for n, host in enumerate(LONG_NAMES)]))
+    tally = "INSERT INTO tallies SELECT host_id, '{}', '{}', 7, 7, 0 FROM host_rows;".format
+    failures = [("failed_permanent", "http_404"), ("failed_permanent", "not_an_image"), ("failed_transient", "timeout")]
+    why = WHY.replace("'", "''")
+    tallies = "".join(tally(*failure) for failure in failures)
+    made.sql(f"UPDATE host_rows SET blocked_until = 4000000000, blocked_why = '{why}'; {tallies}")
+    made.call("hosts", "set", "*", "bytes_per_day=24G")
+    return made
+
+
+@pytest.mark.slow
+def test_a_status_stays_on_a_terminal_of_80_by_24_with_its_first_line(blocked: Collection) -> None:
+    with on_terminal(blocked, blocked.command("status"), width=80) as terminal:
+        assert terminal.end() == 0
+        assert terminal.screen.gone == []
+        text = terminal.screen.text
+    assert text.startswith("d4c-images status of")
+    assert "…" not in text
+    for words in ("0 of 264 images", "12 hosts", "http_404", "timeout", "d4c-images status --full shows all tables"):
+        assert words in " ".join(text.split()), text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [80, 200])
+def test_a_list_of_hosts_has_limits_state_and_why_on_a_terminal_of_any_width(width: int, blocked: Collection) -> None:
+    with on_terminal(blocked, blocked.command("hosts"), width=width) as terminal:
+        assert terminal.end() == 0
+        text = " ".join(terminal.screen.text.split())
+    assert "…" not in text
+    assert text.count(WHY) == len(LONG_NAMES), terminal.screen.text
+    assert text.count("24.0 GB/day") == len(LONG_NAMES)
+    assert text.count("blocked until 2096-10-0") == len(LONG_NAMES)
+    assert all(name in text for name in LONG_NAMES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ends_by", ["Ctrl-C", "its reader"])
+def test_a_watched_report_in_a_pipe_comes_again_below_itself(ends_by: str, collection: Collection) -> None:
+    environ = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    watch = collection.command("status", "--watch", "0.1s")
+    process = subprocess.Popen(watch, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ)
+    assert process.stdout is not None
+    lines = list[str]()
+    while sum(line.startswith("d4c-images status of ") for line in lines) < 3:
+        lines.append(process.stdout.readline())
+    assert not any("\x1b" in line for line in lines)
+    assert lines.count("\n") >= 2
+    if ends_by == "Ctrl-C":
+        process.send_signal(signal.SIGINT)
+    else:
+        process.stdout.close()
+        process.stdout = None
+    _, complaint = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, complaint) == (0 if ends_by == "Ctrl-C" else 141, "")
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What a site can have: paths that are no UTF-8, file systems without hard links, full disks. One line, or it works."""
+"""Conditions of a site: paths that are not UTF-8, file systems without hard links, full disks. It works, or one line says why."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""`unpack` for records that somebody has named: those that are not there are said, and told from those that are not stored yet."""
+"""`unpack` of selected records: unknown ones are reported, and distinguished from those whose images are not stored yet."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def test_unknown_records_are_named_and_told_from_those_that_are_not_stored(colle
     ids = collection.folder / "ids.txt"
     ids.write_text("800\n5\n801 7\n", encoding="utf-8")
     output = collection.call("unpack", "--to", collection.folder / "out", "--ids", ids, code=2)
-    assert "1 image written (" in output
+    assert re.search(r"^1 image written \(\d\d\.\d kB\), 0 already there$", output, re.MULTILINE), output
     assert "2 gbifIDs not in the ledger: 5, 7" in output
     assert "1 gbifID with images that are not stored: 801" in output
     assert [path.name for path in (collection.folder / "out").rglob("*.jpg")] == ["800-00.jpg"]

@@ -1,4 +1,4 @@
-"""JPEGs of all kinds that are met, and odd things in their segments."""
+"""JPEGs of all common kinds, and unusual content in their segments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Holds what the program says of a file against the truth. Knows no process and no table."""
+"""Compares the program's verdict on a file with the truth. Starts no process and prints no table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The program's own way from bytes to a verdict, in a process of its own: `python -m tests.damage.subject FOLDER`.
+"""The program's path from bytes to a verdict, in a separate process: `python -m tests.damage.subject FOLDER`.
 
 Reads names of files from its input, one line of JSON each, and answers with a line: what became of the file in each mode, the CPU
 seconds that this took, and the most memory that the process has had meanwhile. It loads what a worker loads, and no generators.

@@ -107,6 +107,14 @@ def test_a_name_that_says_no_kind_of_file_ends_before_anything_is_read(tmp_path:
         files.check_name(Path("list"))
 
 
+def test_the_size_of_a_short_list_is_shown_in_bytes_or_kilobytes(tmp_path: Path) -> None:
+    make_ledger(tmp_path / "ledger.sqlite").close()
+    said = Collection(tmp_path).call("export", tmp_path / "list.csv", "--all-images")
+    size = (tmp_path / "list.csv").stat().st_size
+    assert 1000 < size < 50_000
+    assert said == f"{tmp_path / 'list.csv'}: {len(SAMPLES)} rows, one for each image, stored or not ({size / 1000:.1f} kB)\n"
+
+
 def test_a_list_that_cannot_be_finished_leaves_the_one_of_before(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("of before")
 
@@ -248,7 +256,7 @@ def test_what_a_killed_export_left_is_swept_by_the_next_one_of_that_name(tmp_pat
 
 
 def test_moments_are_iso_8601_in_csv_and_timestamps_in_parquet(tmp_path: Path) -> None:
-    """Also those that the ledger holds as a fraction: somebody paused a host for so long."""
+    """Also fractional ones in the ledger, such as the end of a pause."""
     table = tables.Table("moments", "", {"host": "text", "paused_until": "moment", "n": "integer"})
     rows = [("a.org", 1_796_064_001, 1), ("b.org", 1_796_064_001.75, 2), ("c.org", None, 3)]
     files.write(table, [rows], [tmp_path / "x.csv", tmp_path / "x.parquet"])

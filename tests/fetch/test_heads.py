@@ -1,4 +1,4 @@
-"""Outside 2xx, the head of an answer decides, whatever its body is; and cookies, which nobody keeps but who asks."""
+"""Responses other than 2xx are judged by status and headers, whatever the body; cookies last for one chain of redirects."""
 
 from __future__ import annotations
 

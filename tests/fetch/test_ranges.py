@@ -301,7 +301,7 @@ def test_a_failure_before_any_answer_keeps_what_was_there() -> None:
 
 
 def test_a_rest_of_which_only_the_head_comes_has_failed_for_now() -> None:
-    """Not a byte more is there than before: nothing is joined, and the next attempt begins anew."""
+    """Not one byte was added: nothing is joined, and the next attempt starts over."""
     head = part(FIRST, N, ETAG)[: -(N - FIRST)]
     asking = ask(BEGINS, head)
     assert asking.codes == [OwnCode.BROKEN] * 2

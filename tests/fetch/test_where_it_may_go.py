@@ -1,4 +1,4 @@
-"""Where a URL from outside may lead. No packet is sent to an address that is refused: what is counted is the sockets."""
+"""Which addresses a URL from an archive may lead to. No packet is sent to a refused address: sockets are counted."""
 
 from __future__ import annotations
 

@@ -295,7 +295,7 @@ def test_cells_are_cut_only_before_a_url(cell: str, wanted: list[str]) -> None:
 
 @pytest.mark.parametrize("separator", [" ", ";", "|", "<br>", "|#DELIMITER#|", '" '])
 def test_a_long_run_of_separators_is_read_once(separator: str) -> None:
-    """A search that begins anew at each of them would take half a minute here."""
+    """A search that restarted at each of them would take half a minute here."""
     cell = f"http://a.org/1.jpg{separator * (40_000 // len(separator))}x http://a.org/2.jpg"
     assert split_cell(cell)[-1] == "http://a.org/2.jpg"
 

@@ -153,6 +153,11 @@ SIZES = [{"width": 150, "height": 100}, {"width": 1500, "height": 1000}, {"width
             id="2 with a limit in its profile",
         ),
         pytest.param(
+            {**INFO_2, "width": 4000, "height": 6000, "profile": [LEVEL.format(2), {"maxWidth": 3000}]},
+            ["full/max", "full/2000,", "full/full"],
+            id="2 with a limit of its width, which is that of its height too",
+        ),
+        pytest.param(
             {**INFO_2, "profile": [LEVEL.format(2), {"maxWidth": 6000, "maxHeight": 1000}]},
             ["full/max", "full/1500,", "full/full"],
             id="2 with a limit of its height",

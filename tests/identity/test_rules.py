@@ -1,4 +1,4 @@
-"""Every rule of identity, held to its own tables of examples and traps."""
+"""Every identity rule, checked against its own tables of examples and traps."""
 
 from __future__ import annotations
 

@@ -263,7 +263,7 @@ BAD = {
     ),
     "another separator": (
         {**GOOD, "meta.xml": meta(OCCURRENCES, table(["accessURI"], delimiter=";"))},
-        "separated by ';', but there is a line of 1 cells",
+        "separated by ';', but there is a line of 1 cell",
     ),
     "more columns": (
         {**GOOD, "meta.xml": meta(OCCURRENCES, table(["accessURI", "", "", "format"]))},

@@ -1,4 +1,4 @@
-"""Keys whose hashes collide are different images all the same, be the first one in the same transaction or long stored."""
+"""Keys whose hashes collide are still different images, within one transaction and across imports."""
 
 from __future__ import annotations
 

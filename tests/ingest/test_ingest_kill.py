@@ -1,4 +1,4 @@
-"""`kill -9` of `init`, at named points and at any moment: the same command goes on, and the ledger does not show it."""
+"""`kill -9` of `init`, at named points and at any moment: the same command resumes, and the ledger shows no trace of it."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_killed_at_a_point(tmp_path: Path, undisturbed: Collection, point: str) 
 
 @pytest.mark.slow
 def test_killed_at_any_moment_again_and_again(tmp_path: Path, undisturbed: Collection) -> None:
-    """The moments are parts of the time that a whole `init` takes here; one that ends in between begins anew."""
+    """The moments are parts of the time that a whole `init` takes here; one that ends in between starts over."""
     collection = fresh(tmp_path / "whole")
     began = time.monotonic()
     collection.run("init", *arguments(undisturbed))

@@ -1,4 +1,4 @@
-"""The log is folded into the ledger beside its writer, and where there is none nothing happens."""
+"""The write-ahead log is checkpointed in the background; without a writer nothing happens."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ TWINS = (Sample(1000000007, 0, HOSTS[0], "success", body=b"first image"),)
 
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
-    """The sample ledger, with one photo that hangs on two records and has a twin, and a manifest that brought another one."""
+    """The sample ledger, with one photo that is linked to two records and has a twin, and a manifest that brought another one."""
     path = tmp_path_factory.mktemp("sql") / "ledger"
     writer = make_ledger(path, SAMPLES + TWINS)
     with writer.transaction() as db:

@@ -1,4 +1,4 @@
-"""Which file is a ledger, and of which version: told before anything is written, by every command, and by its name."""
+"""Whether a file is a ledger, and of which version: every command reports it by name before anything is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which folder the images go to: never another one than last time without a word, and on purpose it can be."""
+"""The image root: a different one than in the last run is refused, unless it is chosen on purpose."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_an_old_copy_is_not_the_collection(ledger: Ledger, tmp_path: Path) -> No
     shutil.copytree(tmp_path / "images", tmp_path / "copied")
     for path in (tmp_path / "copied/100").rglob("*.*"):
         path.unlink()
-    assert "3 of 4 stored images are missing there" in refusal(ledger, tmp_path / "copied")
+    assert "3 of 4 stored images missing there" in refusal(ledger, tmp_path / "copied")
 
 
 def test_the_sample_is_spread_over_a_large_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +97,7 @@ def test_a_disk_that_is_not_mounted(ledger: Ledger, tmp_path: Path) -> None:
 
 def test_a_ledger_of_an_earlier_version_knows_its_root_by_the_images(ledger: Ledger, tmp_path: Path) -> None:
     assert last_root.known(ledger.connection.execute) is None
-    assert "4 of 4 stored images are missing there" in refusal(ledger, tmp_path / "new")
+    assert "4 of 4 stored images missing there" in refusal(ledger, tmp_path / "new")
     image_root.claim(ledger, tmp_path / "images")
     assert last_root.known(ledger.connection.execute) is not None
 

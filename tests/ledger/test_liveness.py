@@ -1,4 +1,4 @@
-"""Who lives and who is dead: what can be looked up, and what can only be watched."""
+"""Whether the process that holds a ledger is alive: looked up on the same machine, else inferred from its heartbeats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Older ledgers become current ones: whole, after a backup, on after a kill; and nobody misreads one that is in between."""
+"""Migrations of older ledgers: complete, after a backup, resumable after a kill; a half-migrated ledger is never misread."""
 
 from __future__ import annotations
 
@@ -409,7 +409,7 @@ def test_its_shape_is_that_of_a_new_ledger(undisturbed: tuple[old_ledgers.Rows, 
 @pytest.mark.slow
 @pytest.mark.parametrize("point", ROW_POINTS)
 def test_killed_between_rows(point: str, undisturbed: tuple[old_ledgers.Rows, dict[str, str]], path: Path, tmp_path: Path) -> None:
-    """Until it has ended, programs of either version refuse it by name; the same command goes on where it was."""
+    """Until it has ended, programs of either version refuse it by name; the same command resumes it."""
     with_texts(path)
     assert later(tmp_path, "migrate", crash_at=point).returncode == -signal.SIGKILL
     if point in NOT_BEGUN:

@@ -1,4 +1,4 @@
-"""One run at a time: the living are respected, the dead give up their claim, and who was taken for dead stops."""
+"""One run at a time: a live owner is respected, a dead one is replaced, and a run that lost its ledger stops."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Placeholder pictures: found by their number, set aside, taken back; twins of a few records are left alone."""
+"""Placeholder pictures: detected by their number, quarantined, allowed again; duplicates shared by a few records are kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading the ledger: beside a writer, on read-only folders, through passing I/O errors, and refusing what is none of ours."""
+"""Reading the ledger: during a write, on read-only folders, despite transient I/O errors; files of other programs are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The roll-up at any size and shape: linear, in bounded steps, true whatever was wrong before, and going on after a kill."""
+"""The roll-up at any size and shape: linear, in bounded steps, correct whatever was wrong before, and resumable after a kill."""
 
 from __future__ import annotations
 

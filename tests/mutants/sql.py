@@ -1,7 +1,7 @@
 """Small faults in statements: edits of a string literal that holds SQL, or a part of it. Pure; knows no schema.
 
 The literal is taken as it stands in the source, with its quotes. A condition is dropped as `(condition OR 1)`, so that the
-parameters of the statement still fit. What makes a schema is left alone.
+parameters of the statement still fit. Statements that create a schema are skipped.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who is asking: what a publisher's server is told, and what is no contact."""
+"""The User-Agent and its contact: what publishers see, and which contacts are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a host bears: the presets, the hosts file and what it says of a name."""
+"""Limits of a host: the presets, the hosts file, and which entry applies to a name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of a node before a download, as tables: what was found, and the verdict on it."""
+"""Verdicts of the preflight checks, as tables: what was measured, and the grade."""
 
 from __future__ import annotations
 

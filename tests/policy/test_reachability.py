@@ -1,4 +1,4 @@
-"""Hosts that cannot be reached: whose fault it is, what is counted, and when one is given up."""
+"""Unreachable hosts: whether host or network is at fault, which attempts count, and when a host is given up."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ def test_what_counts_as_a_page(code: int, verdict: Verdict, kind: AnswerKind) ->
 
 
 def test_a_host_that_opens_soon_may_have_been_open_all_the_time() -> None:
-    """The next row has to be longer; where it was shut for long, it begins anew."""
+    """The next row has to be longer; if the host was shut for long, the count starts over."""
     door = Door(has_given=True)
     assert met(door, 1, 50, 403) == UNSIGNED
     door.picture()

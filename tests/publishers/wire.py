@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Send nothing for so long."""
+    """Send nothing for this many seconds."""
 
     seconds: float
 

@@ -1,4 +1,4 @@
-"""Tables of reports: on terminals of every width and height, and in logs. Nothing of a cell is lost."""
+"""Tables of reports on terminals of any width and height, and in logs. No cell is truncated."""
 
 from __future__ import annotations
 
@@ -88,6 +88,20 @@ def test_as_many_tables_as_the_terminal_has_lines_for_and_the_others_in_brief(he
     assert [name for name in "ab" if f"{name} in" in text] == [name for name in "ab" if name not in has_tables]
     assert ("hint" in text) == (has_tables != "ab")
     assert len(text.splitlines()) < height
+
+
+@pytest.mark.parametrize(("height", "briefs"), [(9, "ab"), (8, "ab"), (7, "ab"), (6, "a"), (5, ""), (4, "")])
+def test_what_stands_first_never_scrolls_away(height: int, briefs: str) -> None:
+    """Facts of one name are folded first, then the last sections are left out."""
+    facts = [("archive", "one"), ("archive", "two"), ("archive", "three"), ("left", "7 images")]
+    console = terminal(40, height)
+    put(fitted("title", facts, TABLES, console, "hint"), console)
+    lines = text_of(console).splitlines()
+    assert [name for name in "ab" if f"{name} in brief" in text_of(console)] == list(briefs)
+    assert lines[0] == "title"
+    assert lines[-2 - len(briefs)] == "left      7 images"
+    assert ("archive   three; 2 earlier ones" in lines) == (height < 9)
+    assert len(lines) < max(height, 5)
 
 
 def test_a_pipe_gets_all_tables_in_lines_that_are_as_long_as_they_are() -> None:

@@ -1,4 +1,4 @@
-"""What those who watch a run are shown: lines of a log, the live view, the last frame. Snapshots are written by hand."""
+"""Progress of a run: log lines, the live view, the last frame. Snapshots are written by hand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from d4c_images.report.layout import put
 from d4c_images.report.live import LiveProgress, view
 from d4c_images.report.meter import Meter
 from d4c_images.report.progress import LogProgress, end_words
-from d4c_images.steward.terms import Drain, Ending, Snapshot
+from d4c_images.steward.terms import Drain, Ending, RunScope, Snapshot
 from d4c_images.system import clocks
 
 IMAGES = ImageCounts(
@@ -122,6 +122,40 @@ def test_lines_about_one_host_are_folded_for_an_hour() -> None:
     assert folding.n_folded == 1
     assert folding.again("a", 300 + FOLD_S, 120) == " (1 more time since 60 min ago)"
     assert folding.n_folded == 0
+
+
+def test_a_log_says_once_in_an_hour_that_a_host_is_blocked_and_at_the_end_how_often_it_did_not() -> None:
+    out, until = io.StringIO(), clocks.now() + 30
+    log = LogProgress(out)
+    log.started(seen(0, 100, 10, 90))
+    for _ in range(3):
+        log.host_blocked(HOSTS[1], until, "asked for 30 s")
+        log.idle(until, HOSTS[1], "")
+    log.host_blocked(HOSTS[0], until, "asked for 30 s")
+    log.ended(seen(10, 90, 10, 10), Ending.TIME)
+    said = [line.partition(" ")[2] for line in out.getvalue().splitlines()]
+    assert [line.partition(" until ")[0] for line in said[1:4]] == [
+        f"{HOSTS[1]} is blocked", "nothing to do", f"{HOSTS[0]} is blocked",
+    ]  # fmt: skip
+    assert said[4] == "4 lines folded: hosts that were blocked again"
+    assert said[5].startswith("end: ")
+
+
+@pytest.mark.parametrize(
+    ("scope", "bar", "line"),
+    [
+        (RunScope(), "890 of 1,000  89.0%", "890/1,000 (89.0%)"),
+        (RunScope(max_stored=200), "140 of 200  70.0%", "140/200 (70.0%)"),
+        (RunScope(max_tries=220), "190 of 220  86.4%", "190/220 (86.4%)"),
+        (RunScope((HOSTS[0],), max_stored=200), f"140 of 200 of {HOSTS[0]}  70.0%", "140/200 (70.0%)"),
+    ],
+)
+def test_bar_and_line_say_how_far_a_run_is_with_what_it_was_asked_for(scope: RunScope, bar: str, line: str) -> None:
+    first, then = seen(0, 100, 10, 90, scope=scope), seen(60, 90, 10, 10, scope=scope)
+    meter, console = Meter(), terminal()
+    console.print(view(then, meter.add(then), {}, console))
+    assert text_of(console).splitlines()[0].endswith(f" {bar}")
+    assert logged(first, then)[-1].startswith(line)
 
 
 @pytest.fixture

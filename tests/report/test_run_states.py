@@ -1,4 +1,4 @@
-"""What `runs` and `status` say of runs: what each did, how it ended, who goes on and when."""
+"""What `runs` and `status` report about runs: what each did, how it ended, what resumes its work, and when."""
 
 from __future__ import annotations
 
@@ -75,19 +75,20 @@ def lines_of(report: StatusReport) -> dict[str, str]:
     return {line[:10].strip(): line[10:] for line in lines}
 
 
-def test_status_shows_the_last_download_whatever_ran_since(ledger: Ledger) -> None:
+@pytest.mark.parametrize("other", ["placeholders", "init", "init --finalize-only", "check", "migrate"])
+def test_status_shows_the_last_download_whatever_ran_since(other: str, ledger: Ledger) -> None:
     downloaded(ledger)
     alone = report_of(ledger, NOW + 9000)
     assert "run" not in lines_of(alone)
-    ran(ledger, "placeholders", "ended")
+    ran(ledger, other, "ended")
     ran(ledger, "hosts", "ended")
     report = report_of(ledger, NOW + 9000)
-    assert (report.download, report.run and report.run.command) == (alone.download, "placeholders")
+    assert (report.download, report.run and report.run.command) == (alone.download, other)
     lines = lines_of(report)
     assert lines["download"].startswith("'download' on node7, pid 4711, ")
-    assert lines["run"].startswith("'placeholders' on node7")
+    assert lines["run"].startswith(f"'{other}' on node7")
     values = json.loads(json.dumps(report.as_dict()))
-    assert (values["download"]["command"], values["run"]["command"]) == ("download", "placeholders")
+    assert (values["download"]["command"], values["run"]["command"]) == ("download", other)
     assert (values["download"]["n_stored"], values["download"]["n_failed"], values["download"]["stored_bytes"]) == (
         100,
         20,

@@ -11,7 +11,7 @@ import socket
 import sqlite3
 import time
 import tracemalloc
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -180,6 +180,10 @@ def test_tables_as_csv_and_parquet(path: Path, tmp_path: Path) -> None:
         as_text = [tuple(map(as_csv_has_it, row.values())) for row in parquet.to_pylist()]
         assert [tuple(row) for row in rows] == as_text, name
     assert [host["n_images"] for host in pq.read_table(folder / "hosts.parquet").to_pylist()] == [6, 2, 2]
+    (run,) = pq.read_table(folder / "runs.parquet").to_pylist()
+    assert run["started_at"] == datetime.fromtimestamp(NOW - 900, UTC)
+    (row,) = csv.DictReader((folder / "runs.csv").read_text(encoding="utf-8").splitlines())
+    assert row["started_at"] == "2027-01-15T07:45:00+00:00"
 
 
 def as_csv_has_it(value: object) -> str:

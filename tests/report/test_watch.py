@@ -1,4 +1,4 @@
-"""A report that is shown again and again: what it does if the ledger cannot be read. How it looks: `commands/test_screens.py`."""
+"""`--watch` while the ledger cannot be read. How it looks on a terminal: `commands/test_screens.py`."""
 
 from __future__ import annotations
 

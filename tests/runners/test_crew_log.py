@@ -1,4 +1,4 @@
-"""The log of `work`: it tells a job that waits in vain from one that works."""
+"""The log of `work`: it distinguishes a job that is only waiting from one that is working."""
 
 from __future__ import annotations
 

@@ -461,7 +461,7 @@ def test_workers_that_hear_nothing_stop_asking_before_their_hosts_are_lent_again
 
 @pytest.mark.slow
 def test_workers_come_late_and_go_early(collection: Collection, publishers: Publishers) -> None:
-    """That costs not one request: who leaves in good order gives back what it has not begun."""
+    """That costs no request: a worker that exits cleanly returns what it has not started."""
     n = 400
     init(collection, n)
     cluster = collection.folder / "cluster"

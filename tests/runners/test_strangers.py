@@ -1,4 +1,4 @@
-"""Coordinators and workers that are of other versions, find Dask with settings that nobody can use, or come when all is over."""
+"""Coordinators and workers of other versions, with unusable Dask settings, or that start when the download is over."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_whatever_becomes_of_a_worker_whose_coordinator_has_ended_well(code: int
 
 @pytest.mark.slow
 def test_workers_that_come_when_all_is_over_end_well(place: MeetingPlace) -> None:
-    """They wait for a while: somebody may begin anew."""
+    """They wait for a while: a new coordinator may start."""
     place.say_over("1")
     lines = ended(start_workers(place.folder, "--processes", 1, "--max-wait", "1s"), 0)
     (line,) = lines

@@ -1,4 +1,4 @@
-"""What people give `init`, however it is written or packed: the same images come of it, or one line says what to do."""
+"""Input that users give to `init`, however it is written or packed: the same images result, or one line says what to do."""
 
 from __future__ import annotations
 

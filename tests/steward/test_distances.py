@@ -84,7 +84,7 @@ class Lane:
 
 @dataclass
 class World:
-    """How long things take, and which answers of a host name a wait: one in so many."""
+    """Durations, and how many of a host's responses there are to one that names a wait."""
 
     latency_s: float
     wire_s: float  # for orders, and for reports

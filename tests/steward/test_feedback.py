@@ -1,4 +1,4 @@
-"""What answers change of a host and its group, and what they leave: the block, who is notified, the last answer, the weights."""
+"""How responses change the state of a host and its group: blocks, notifications, the last response, the weights."""
 
 from __future__ import annotations
 

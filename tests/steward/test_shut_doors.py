@@ -1,4 +1,4 @@
-"""Hosts that answer different images with one page, simulated: those that are shut wait, missing images are not held back."""
+"""Simulated hosts that serve one page for different images: hosts that block us wait; genuinely missing images do not."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def verdict_of(page: Page) -> Verdict:
 
 
 class ShutDoor:
-    """Pictures for so many images, then one page, for so many seconds: what a `Publisher` answers."""
+    """What a `Publisher` serves: pictures for a number of images, then one page for a number of seconds."""
 
     def __init__(self, page: Page, n_given: int, shut_s: float = math.inf) -> None:
         self._page, self._n_given, self._shut_s = page, n_given, shut_s
@@ -490,7 +490,7 @@ WALLS = {"log-in": (LOG_IN,), "bot check": (BOT_CHECK,), "refusal": (PLAIN,), "t
 @pytest.mark.parametrize("n_given", thinned([0, 60], 2))
 @pytest.mark.parametrize(("page", "n"), thinned(sized(WALLS, "log-in"), 4))
 def test_a_host_that_redirects_everything_to_a_page_elsewhere(page: Page, n: int, n_given: int) -> None:
-    """For an hour. The page is an answer of the host that redirects, too: both are left alone, and no image is lost."""
+    """For an hour. The page counts against the redirecting host, too: both are blocked, and no image is lost."""
     n, given, shut_at = max(n, 5_000), set[int](), list[float]()
 
     def is_redirected(image_id: int, when: float) -> bool:

@@ -616,7 +616,7 @@ def test_what_is_shown_of_a_wait_is_when_it_ends(ledger: connect.Ledger, monkeyp
 
 
 def test_an_image_that_is_only_passed_on_is_no_answer(ledger: connect.Ledger) -> None:
-    """Nobody was asked: a host that was left alone has still to be probed."""
+    """No request was sent: a blocked host has still to be probed."""
     with ledger.transaction() as db:
         pacing.save_pace(db, 1, HostPace(block_level=3, blocked_until=time.time() - 1, blocked_why="it is in trouble"))
     passed_on = Move("c.example.org", 0, "http://c.example.org/", 1)
@@ -749,7 +749,7 @@ def test_hosts_of_a_cluster_whose_coordinator_died_rest_at_first(ledger: connect
 
 @pytest.mark.parametrize("how", ["ends in good order", "is killed", "gets no answer"])
 def test_hosts_of_a_lost_worker_rest_in_the_next_run_too(how: str, ledger: connect.Ledger) -> None:
-    """The run ends within the half minute in which a worker that is out of touch may go on asking."""
+    """The run ends within the half minute in which a worker that lost contact may still send requests."""
     owner.give_back(ledger, "ended", time.time())
     owner.take(ledger, owner.CLUSTER, owner.this_process(), time.time())
     loses = ByHand(lambda turn: None)

@@ -288,7 +288,7 @@ def test_a_host_that_lasts_long_gets_shorter_turns_and_a_quick_one_longer(ledger
 
 
 def test_the_end_of_a_lane_cuts_no_rest_of_its_group_short(ledger: connect.Ledger) -> None:
-    """A worker that is out of touch may be asking there, or another lane's interval is not over."""
+    """A worker that lost contact may be sending requests there, or another lane's interval is not over."""
     run = Run(ledger, WIDE + "min_interval_s = 2.0\n")
     (turn,) = run.lend(1)
     group = run.host().group

@@ -1,4 +1,4 @@
-"""Waits that a host names: how long they are, and that nothing is asked before they are over."""
+"""`Retry-After` of a host: how long it is, and that no request is sent before it is over."""
 
 from __future__ import annotations
 

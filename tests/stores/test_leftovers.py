@@ -1,4 +1,4 @@
-"""What killed processes leave beside the images: swept by the next who owns the ledger, never taken from somebody who lives."""
+"""Leftovers of killed processes among the images: removed by the next owner of the ledger, never those of a live process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A budget of memory that remembers what was taken of it. Grants what any other does."""
+"""A memory budget that records what was taken from it; otherwise like any other."""
 
 from __future__ import annotations
 

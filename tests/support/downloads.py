@@ -74,7 +74,7 @@ def ask(ledger: Path, sql: str, *parameters: object) -> Rows:
 
 
 def check_sound(ledger: Path) -> None:
-    """Every count is a recount, every image hangs on a record, and the images of a record are numbered without a gap."""
+    """Every count is a recount, every image belongs to a record, and the images of a record are numbered without a gap."""
     assert ask(ledger, "SELECT * FROM tallies WHERE n <> 0 ORDER BY 1, 2, 3") == ask(ledger, RECOUNT_IMAGES)
     assert ask(ledger, "SELECT status, n FROM record_tallies WHERE n <> 0 ORDER BY 1") == ask(
         ledger, "SELECT status, count(*) FROM gbif_ids GROUP BY 1 ORDER BY 1"

@@ -1,4 +1,4 @@
-"""All that a ledger says, except when and by whom it was written, so that two ledgers can be held against each other."""
+"""The content of a ledger without times and writers, so that two ledgers can be compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A terminal for programs under test: a pty of a given size, and what a person would see on it. Knows no program of ours."""
+"""A terminal for programs under test: a pty of a given size, and the screen that a person would see. Knows none of our programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Holds one claim to a whole table within one test. Tables of a thousand cheap cases cost more as a thousand tests."""
+"""Checks one claim against a whole table within one test: a thousand cheap cases cost more as a thousand tests."""
 
 from __future__ import annotations
 

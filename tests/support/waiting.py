@@ -1,4 +1,4 @@
-"""Waits that take no time: a clock that only sleeping moves, and what others do meanwhile."""
+"""Waiting without delay: a clock that advances only by sleeping, and events that happen in the meantime."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def long_turn(lease_id: int) -> Turn:
 
 
 def set_up_talker() -> Work:
-    """A worker that has a page of text to tell of every image."""
+    """A worker that reports a page of text for every image."""
 
     def work(feed: Feed) -> Iterator[Report]:
         verdict = Verdict(Status.FAILED_PERMANENT, "http_404", "x" * 2000)

@@ -1,4 +1,4 @@
-"""Somebody sets the wall clock while a run lasts: nothing stops, nothing is early, no rate is absurd."""
+"""The wall clock is set during a run: nothing stops, no request is early, no rate is absurd."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this machine has to give: memory, space on its disks, certificates to trust."""
+"""Resources of the machine: memory, disk space, trusted certificates."""
 
 from __future__ import annotations
 

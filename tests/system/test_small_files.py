@@ -1,4 +1,4 @@
-"""Files of ours, lists of operators and descriptions of archives: whatever their size and depth, one line or nothing."""
+"""Small files (our own, operators' lists, archive descriptions) of any size and depth: read, or refused in one line."""
 
 from __future__ import annotations
 

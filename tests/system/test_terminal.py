@@ -1,4 +1,4 @@
-"""Output, whatever the locale and whoever wrote what is shown: no command dies of it, and no terminal obeys it."""
+"""Output in any locale and from any source: no command fails on it, and no terminal interprets it."""
 
 from __future__ import annotations
 

@@ -290,7 +290,7 @@ class Campaign:
         return process.wait(PATIENCE_S)
 
     def _await(self, process: subprocess.Popen[str], n_requests: int, ends_at: float) -> bool:
-        """Whether the job still lives when its trouble comes: after so many requests, or when little happens."""
+        """Whether the job is still alive when its trouble comes: after a number of requests, or when little happens."""
         quiet_at = time.monotonic() + self.options.quiet_s
         while process.poll() is None and self.clock.monotonic() < ends_at:
             if self._servers.call("count") >= n_requests or time.monotonic() >= quiet_at:

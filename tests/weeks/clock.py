@@ -30,7 +30,7 @@ class Clock:
 
     @classmethod
     def make(cls, path: Path, speed: float) -> Clock:
-        """A clock that shows the machine's date, and goes on from there."""
+        """A clock that starts at the machine's date."""
         path.write_bytes(_NUMBERS.pack(_FIRST_S, _machine(), speed, time.time() - _FIRST_S, 0.0))
         return cls(path)
 

@@ -1,4 +1,4 @@
-"""A worker asks again for images that are stored, and looks for files that dead leases have left: what it sends, keeps, leaves."""
+"""A worker revalidates stored images and looks for files of dead leases: what it requests, keeps and leaves."""
 
 from __future__ import annotations
 

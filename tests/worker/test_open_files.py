@@ -1,4 +1,4 @@
-"""Few open files are enough with fewer connections; too few are refused in one line."""
+"""A low limit of open files means fewer connections; a limit that is too low is refused in one line."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_more_files_are_never_fewer_connections() -> None:
 @pytest.mark.parametrize(
     ("n_files", "n_processes", "words"),
     [
-        (20, 1, "1 worker processes need 37 open files, but the limit is 20: raise it (ulimit -n)"),
+        (20, 1, "1 worker process needs 37 open files, but the limit is 20: raise it (ulimit -n)"),
         (64, 40, "40 worker processes need 152 open files, but the limit is 64: raise it (ulimit -n), or use --processes 10"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What ends a worker's turn, and what becomes of the claims that are left: nothing more is asked of a host than it wants."""
+"""What ends a worker's turn, and what happens to its remaining claims: a host gets no more requests than it allows."""
 
 from __future__ import annotations
 

@@ -315,7 +315,7 @@ def _check_room(folder: Path, n_bytes: int, n_files: int = 0) -> None:
         raise StoreError(f"{show_size(n_bytes)} needed, but {folder} has {show_size(room.free_bytes)} free: nothing was changed")
 
     if room.free_inodes is not None and room.free_inodes < n_files:
-        raise StoreError(f"{n_files:,} files needed, but {folder} has room for {room.free_inodes:,}: nothing was changed")
+        raise StoreError(f"{counted(n_files, 'file')} needed, but {folder} has room for {room.free_inodes:,}: nothing was changed")
 
 
 def _dry_run(args: argparse.Namespace) -> int:
@@ -343,8 +343,8 @@ def _dry_run(args: argparse.Namespace) -> int:
         print(json.dumps(summary, indent=2))
         return 0
     print(
-        f"{counted(found.n_files, 'image')} as files ({show_size(found.file_bytes)}), {found.n_packed:,} in "
-        f"{counted(len(found.users), 'tar file')} ({show_size(found.packed_bytes)})"
+        f"as files: {counted(found.n_files, 'image')} ({show_size(found.file_bytes)}); in "
+        f"{counted(len(found.users), 'tar file')}: {counted(found.n_packed, 'image')} ({show_size(found.packed_bytes)})"
     )
     if args.to is not None:
         what = "to be packed" if args.to == "pack" else "to be stored as files"

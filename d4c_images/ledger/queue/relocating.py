@@ -142,7 +142,7 @@ def survey(ask: Ask, progress: Callable[[int, int], None] = lambda done, total: 
                 found.biggest_bytes = max(found.biggest_bytes, biggest_bytes)
         found.unlinked.update(path for (path,) in ask(UNLINKED, window))
         if len(found.unlinked) > MOST_UNLINKED:
-            raise LedgerError(f"more than {MOST_UNLINKED:,} images show the file of another one without a link to it")
+            raise LedgerError("too many images show the file of another one without a link to it")
         progress(min(top, low + SURVEY_STEP_ROWS), top)
     return found
 

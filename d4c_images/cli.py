@@ -22,6 +22,7 @@ from d4c_images.commands import (
     preflight,
     runs,
     status,
+    store,
     unpack,
     work,
 )
@@ -41,7 +42,8 @@ Options override environment variables, which override .env, which overrides the
 
 
 COMMANDS = (
-    init, preflight, download, work, status, runs, hosts, check, placeholders, unpack, export, migrate, identify, job, notify_test,
+    init, preflight, download, work, status, runs, hosts, check, placeholders, unpack, store, export, migrate, identify, job,
+    notify_test,
 )  # fmt: skip
 
 

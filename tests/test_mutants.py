@@ -54,6 +54,8 @@ WIDTH = "tests/policy/test_pace.py::test_a_storm_of_fast_errors_is_no_fast_host"
 
 REPAIR = "tests/collection/test_repair.py"
 MENDED = f"{REPAIR}::test_each_damage_is_found_mended_and_gone"
+CONVERT = "tests/commands/test_store.py"
+CONVERT_KILLS = f"{CONVERT}::test_killed_while_packing_it_goes_on[convert.put-1]"
 
 SOCKETS = "tests/fetch/test_where_it_may_go.py::test_a_name_that_leads_there_is_refused_before_a_socket_is_opened[127.0.0.1]"
 
@@ -163,6 +165,39 @@ MUTANTS = (
     Mutant(
         "the end of what rows name is forgotten (I1)",
         "d4c_images/ledger/queue/settling.py", "        shards.note(self._db, self._in_shards)\n", "", MACHINE,
+    ),
+    Mutant(
+        "a file is removed before its row names the shard (I1)",
+        "d4c_images/collection/convert.py",
+        '    crash.point("convert.put")\n    moved = []\n',
+        '    [store.remove(one.path) for one in sound]\n    crash.point("convert.put")\n    moved = []\n',
+        CONVERT_KILLS,
+    ),
+    Mutant(
+        "copies of a killed conversion stay in the shard",
+        "d4c_images/collection/convert.py", "    return cut_copies(", "    return 0 and cut_copies(", CONVERT_KILLS,
+    ),
+    Mutant(
+        "an image leaves its shard whatever its bytes are (I2)",
+        "d4c_images/collection/convert.py",
+        "        if sha256_of(written()) == one.sha256:\n", "        if sha256_of(written()):\n",
+        f"{CONVERT}::test_a_damaged_image_in_a_shard_is_reported_and_its_shard_left",
+    ),
+    Mutant(
+        "images that show another one's file keep the old place (I1)",
+        "d4c_images/ledger/queue/relocating.py", "        _take_along(db, moved, changed)\n", "",
+        f"{CONVERT}::test_an_image_that_many_show_takes_them_along",
+    ),
+    Mutant(
+        "a shard goes with an image that is nowhere else",
+        "d4c_images/collection/convert.py", "        if not is_spare:\n", "        if False:\n",
+        f"{CONVERT}::test_a_shard_with_an_image_that_is_nowhere_else_stays",
+    ),
+    Mutant(
+        "the root is switched with an image missing (I1)",
+        "d4c_images/commands/store.py",
+        "        if done.n_left:\n            self._say", "        if False:\n            self._say",
+        f"{CONVERT}::test_a_damaged_file_keeps_the_old_root",
     ),
     Mutant(
         "the ends of a body that was gone on with need not meet (I2)",

@@ -94,6 +94,14 @@ Exit code 0: no findings. 1: the log lists them. 75: stopped; submitted again, i
         options=("--no-progress",),
         takes_parts=True,
     ),
+    "store": _Template(
+        """Converts how images are stored, or moves them to another disk. Say which:
+  {submit} --to pack
+  {submit} --root /old/images --to-root /new/images
+It stops before the job's time limit and resumes when the job is requeued.""",
+        options=("convert", "--no-progress", "--requeue"),
+        takes_rounds=True,
+    ),
     "export": _Template(
         """Writes the list of stored images, with licences and labels. Changes nothing; safe while a download is running:
   {submit} collection.parquet""",

@@ -22,7 +22,10 @@ OPEN_FILES = 100
 
 
 def set_aside(ledger: Ledger, store: Store, aside: Aside, stop: Callable[[], bool]) -> int:
-    """Quarantine the files that the ledger has listed. Returns how many; stops between two chunks if `stop()` says so."""
+    """Quarantine the files that the ledger has listed. Returns how many; stops between two chunks if `stop()` says so.
+
+    Files that were stored at a second place before a conversion was killed are listed as well: they are only removed.
+    """
     n = 0
     while not stop() and (files := placeholders.to_set_aside(ledger, FILES_PER_CHUNK)):
         for file in files:
@@ -33,7 +36,7 @@ def set_aside(ledger: Ledger, store: Store, aside: Aside, stop: Callable[[], boo
             if not file.is_an_image:
                 if file.offset is None:  # what is in a shard stays there, unused
                     store.remove(file.path)
-                n += 1
+                n += bool(file.is_placeholder)
         crash.point("aside.removed")
         placeholders.forget_files(ledger, [file.image_id for file in files])
     return n

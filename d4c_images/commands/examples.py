@@ -63,6 +63,11 @@ HELP_EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("--to copies --gbif-id 2417886142", "Copy the images of one record"),
         ("--to copies --ids gbifids.txt", "Copy the images of the records in a file"),
     ),
+    "store": (
+        ("convert --to pack", "Pack all images that are stored as files"),
+        ("convert --to-root /newdisk/images --remove-old", "Move the collection to another disk"),
+        ("convert --to files --dry-run", "Show how much would be unpacked"),
+    ),
     "export": (
         ("collection.parquet", "List all stored images"),
         ("failed.csv --failed", "List failed images, with the reasons"),
@@ -92,6 +97,7 @@ UNIT_NOTES = {
     "hosts": (SPAN_NOTE,),
     "job": (SPAN_NOTE,),
     "preflight": (SPAN_NOTE,),
+    "store": (SIZE_NOTE,),
 }
 
 

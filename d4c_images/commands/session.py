@@ -200,7 +200,8 @@ def set_files_aside(ledger: connect.Ledger, root: Path, stop: Callable[[], bool]
             n = set_aside(ledger, store, Aside(root), is_over)
         finally:
             store.close()
-        print(f"{counted(n, 'placeholder file')} moved to quarantine", flush=True)
+        if n:
+            print(f"{counted(n, 'placeholder file')} moved to quarantine", flush=True)
 
 
 def packing(ledger: connect.Ledger, wished: str | None = None, shard_bytes: int | None = None) -> PackSettings | None:

@@ -50,6 +50,16 @@ def sweep_part(root: Path, numbers: ImageNumbers, lease_id: int) -> None:
         part.unlink()
 
 
+def remove_with_folders(root: Path, relative: str) -> None:
+    """Remove a file, and the folders below the root that are empty then: they count against a quota. No error if it is gone."""
+    path = root / relative
+    with naming(path), suppress(FileNotFoundError, NotADirectoryError):
+        path.unlink()
+    with suppress(OSError):
+        for folder in path.relative_to(root).parents[:-1]:
+            (root / folder).rmdir()
+
+
 class LocalStore:
     """A `Store` on a file system. The root must exist."""
 
@@ -61,6 +71,11 @@ class LocalStore:
 
     def begin(self, gbif_id: int, image_no: int, lease_id: int, revision: int = 0) -> FilePartial:
         return FilePartial(self._top, folder_of(gbif_id), stem_of(gbif_id, image_no, revision), lease_id)
+
+    def begin_at(self, relative: str) -> FilePartial:
+        """A partial for a file that is to have this path, whatever its name says; `Keep` takes the extension of the path."""
+        path = Path(relative)
+        return FilePartial(self._top, relative.rpartition("/")[0], path.stem, 0)
 
     def put(self, keeps: Sequence[Keep]) -> list[Place | None]:
         partials = [ours(keep.partial) for keep in keeps]

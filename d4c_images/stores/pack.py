@@ -9,19 +9,19 @@ of writes is the invariant: bytes into the shard, fsync of the shard, and of its
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from d4c_images import crash
 from d4c_images.model import Blob
 from d4c_images.stores import Keep, Place, Store, partial, shard
-from d4c_images.stores.local import LocalStore
+from d4c_images.stores.local import LocalStore, remove_with_folders
 from d4c_images.stores.partial import (
     PARTS_FOLDER,
     FilePartial,
@@ -104,12 +104,18 @@ class PackStore:
         self.remove(relative)
         return place
 
+    def pack(self, files: Sequence[PlainFile]) -> list[Place | None]:
+        """Append stored files, durably; they stay as well. None: the file is gone, or its bytes are not those of its blob."""
+        bodies = [
+            _Body(path, path.stem, path.suffix.removeprefix("."), file.blob, file.url, must_match=True)
+            for file in files
+            for path in [self._root / file.blob.path]
+        ]
+        return self._append(bodies)
+
     def remove(self, relative: str) -> None:
         """A file's folders are removed with it if they are empty then: they count against the quota."""
-        self._files.remove(relative)
-        with suppress(OSError):
-            for folder in (self._root / relative).relative_to(self._root).parents[:-1]:
-                (self._root / folder).rmdir()
+        remove_with_folders(self._root, relative)
 
     def clear_partials(self, gbif_id: int, image_no: int, revision: int = 0) -> None:
         clear_partials(self._root / self._parts, stem_of(gbif_id, image_no, revision))
@@ -153,6 +159,14 @@ class PackStore:
 
 
 @dataclass(frozen=True, slots=True)
+class PlainFile:
+    """A stored file that is to be packed."""
+
+    blob: Blob
+    url: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Body:
     """A file that is to become a sample."""
 
@@ -161,6 +175,7 @@ class _Body:
     extension: str
     blob: Blob | None
     url: str | None
+    must_match: bool = False  # its bytes are compared with the blob's hash as they are copied
 
 
 class _Shard:
@@ -203,7 +218,7 @@ class _Shard:
         if fd is not None:
             os.close(fd)
 
-    def _copy(self, source: int, body: _Body) -> Place:
+    def _copy(self, source: int, body: _Body) -> Place | None:
         with naming(self._path):
             if self._fd is None:
                 self._fd = self._create()
@@ -211,6 +226,7 @@ class _Shard:
         told = shard.told(numbers_of(body.stem), body.blob, body.url)
         before = shard.head(body.stem, body.extension, size_bytes, int(time.time()), told)
         offset = self.end + len(before)
+        digest = hashlib.sha256()
         with naming(self._path):
             left = size_bytes
             while left:
@@ -218,10 +234,16 @@ class _Shard:
                 if not piece:
                     raise OSError(f"{body.path} was truncated")
                 left -= len(piece)
+                if body.must_match:
+                    digest.update(piece)
                 write_all(self._fd, before + piece if left else before + piece + shard.padding(size_bytes))
                 before = b""
             if before:
                 write_all(self._fd, before)
+            if body.must_match and (body.blob is None or digest.digest() != body.blob.sha256):
+                os.ftruncate(self._fd, self.end)
+                os.lseek(self._fd, self.end, os.SEEK_SET)
+                return None
         self.end = shard.up(offset + size_bytes)
         return Place(str(self._path.relative_to(self._top.path)), offset)
 

@@ -55,14 +55,39 @@ def _mend(root: Path, path: Path, fd: int, end: int, wanted: Wanted) -> int:
         _lay_out(root, fd, chosen)
         crash.point("mend.laid_out")
     end = max((sample.end for sample, goes in zip(whole, is_wanted, strict=True) if not goes), default=end)
+    _cut(path, fd, end)
+    return len(chosen)
+
+
+def _cut(path: Path, fd: int, end: int) -> None:
     if not end:
         path.unlink()
-    elif not shard.is_ended(fd, end, size):
+    elif not shard.is_ended(fd, end, os.fstat(fd).st_size):
         os.ftruncate(fd, end)
         os.lseek(fd, end, os.SEEK_SET)
         write_all(fd, shard.END)
         partial.fsync(fd)
-    return len(chosen)
+
+
+def cut_copies(root: Path, token: str, ends: Mapping[str, int], are_copies: Callable[[str, Sequence[Sample]], bool]) -> int:
+    """Cut off what a killed conversion has appended and no row names, if all of it is stored elsewhere; returns how many images.
+
+    `are_copies` says so of the samples of a shard, by its path. Otherwise nothing is cut: `mend` is to decide. As `mend`, for the
+    ledger's owner alone.
+    """
+    n = 0
+    for name in shard_names(root, token):
+        path, relative = root / PACKS_FOLDER / name, f"{PACKS_FOLDER}/{name}"
+        with naming(path), path.open("r+b", buffering=0) as file:
+            fd, end = file.fileno(), shard.up(ends.get(relative, 0))
+            size = os.fstat(fd).st_size
+            if size < end or shard.is_ended(fd, end, size):
+                continue
+            samples = list(shard.samples(fd, end, size))
+            if samples and are_copies(relative, samples):
+                _cut(path, fd, end)
+                n += len(samples)
+    return n
 
 
 def _lay_out(root: Path, fd: int, samples: Sequence[Sample]) -> None:

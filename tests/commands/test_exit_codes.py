@@ -26,7 +26,7 @@ CASES = [
     (f"{command} --ledger {ledger}", 2, words)
     for command in (
         "download", "status", "runs", "hosts", "hosts pause a.example.org", "check", "placeholders", "unpack --to out",
-        "export out.csv", "migrate",
+        "export out.csv", "migrate", "store convert --to pack",
     )
     for ledger, words in (
         ("nosuch.sqlite", "no ledger at nosuch.sqlite"),
@@ -38,8 +38,10 @@ CASES = [
 ]  # fmt: skip
 CASES += [
     (f"{command} --ledger readonly/ledger.sqlite", 2, "readonly")
-    for command in ("download", "hosts pause a.example.org", "placeholders", "init multimedia.txt")
-]
+    for command in (
+        "download", "hosts pause a.example.org", "placeholders", "init multimedia.txt", "store convert --to pack",
+    )
+]  # fmt: skip
 CASES += [
     ("status --ledger readonly/ledger.sqlite", 0, "0 of 1 image"),
     ("init multimedia.txt", 0, "nothing new"),
@@ -83,6 +85,13 @@ CASES += [
     ("unpack --to out --ids nosuch.txt", 2, "nosuch.txt"),
     ("unpack --to out --ids words.txt", 2, "words.txt"),
     ("unpack --to out --gbif-id 5", 2, "1 gbifID not in the ledger: 5"),
+    ("store convert", 2, "store convert needs --to files, --to pack or --to-root DIR"),
+    ("store convert --to pack --remove-old", 2, "--remove-old needs --to-root DIR"),
+    ("store convert --to files --shard-size 1G", 2, "--shard-size needs --to pack"),
+    ("store convert --to-root images/new", 2, "one is inside the other"),
+    ("store convert --to-root words.txt", 2, "words.txt"),
+    ("store convert --to-root readonly/new", 2, "readonly/new"),
+    ("store convert --to pack --root words.txt", 2, "words.txt"),
     ("export words.txt/list.csv", 2, "words.txt"),
     ("export readonly/list.csv", 2, "readonly/list.csv: Permission denied"),
     ("export readonly/new/list.csv", 2, "readonly/new/list.csv: Permission denied"),

@@ -70,7 +70,7 @@ class Collection:
         return self.folder / "images"
 
     def command(self, name: str, *arguments: object) -> list[str]:
-        root = ["--root", str(self.root)] if name in ("download", "check", "unpack", "placeholders", "preflight") else []
+        root = ["--root", str(self.root)] if name in ("download", "check", "unpack", "placeholders", "preflight", "store") else []
         return [*PROGRAM, name, *map(str, arguments), "--ledger", str(self.ledger), *root]
 
     def load(self, source: Path) -> None:

@@ -125,6 +125,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], int | tuple[int, ...]]] = {
     "check for scripts": (("check", *LEDGER, *ROOT, "--json"), (0, 1)),
     "placeholders": (("placeholders", *LEDGER, *ROOT), 0),
     "unpack": (("unpack", *LEDGER, *ROOT, "--to", "unpacked Träne"), 0),
+    "store": (("store", "convert", "--to", "pack", "--dry-run", *LEDGER, *ROOT), 0),
     "export": (("export", "Träne \x1b[31m.csv", *LEDGER), 0),
     "export of links": (("export", "links.csv", *LEDGER, "--links"), (0, 2)),
     "migrate": (("migrate", *LEDGER), 0),

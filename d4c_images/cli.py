@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from d4c_images import __version__
 from d4c_images.commands import (
+    backup,
     check,
     download,
     export,
@@ -21,6 +22,7 @@ from d4c_images.commands import (
     notify_test,
     placeholders,
     preflight,
+    restore,
     runs,
     status,
     unpack,
@@ -42,7 +44,8 @@ Options override environment variables, which override .env, which overrides the
 
 
 COMMANDS = (
-    init, preflight, download, work, status, runs, hosts, check, placeholders, unpack, export, migrate, identify, job, notify_test,
+    init, preflight, download, work, status, runs, hosts, check, placeholders, unpack, export, backup, restore, migrate,
+    identify, job, notify_test,
 )  # fmt: skip
 
 

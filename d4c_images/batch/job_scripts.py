@@ -92,6 +92,13 @@ They wait for the coordinator, outlive it, and exit when nothing is left or befo
 Exit code 0: no findings. 1: the log lists them.""",
         options=("--no-progress",),
     ),
+    "backup": _Template(
+        """Backs up the ledger into a folder, verifies the copy, and keeps the seven newest. Safe while a download is running:
+  {submit} backups/
+Each night: the page "Back up and restore" has the lines for cron, for scrontab, and for a job that submits the next one.""",
+        time_s=4 * 3600.0,
+        options=("--no-progress", "--keep", "7"),
+    ),
     "export": _Template(
         """Writes the list of stored images, with licences and labels. Changes nothing; safe while a download is running:
   {submit} collection.parquet""",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from d4c_images import __version__
 from d4c_images.commands import (
+    backup,
     check,
     download,
     export,
@@ -20,6 +21,7 @@ from d4c_images.commands import (
     notify_test,
     placeholders,
     preflight,
+    restore,
     runs,
     status,
     store,
@@ -42,8 +44,8 @@ Options override environment variables, which override .env, which overrides the
 
 
 COMMANDS = (
-    init, preflight, download, work, status, runs, hosts, check, placeholders, unpack, store, export, migrate, identify, job,
-    notify_test,
+    init, preflight, download, work, status, runs, hosts, check, placeholders, unpack, store, export, backup, restore, migrate,
+    identify, job, notify_test,
 )  # fmt: skip
 
 

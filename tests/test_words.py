@@ -31,6 +31,7 @@ PHRASES = PROJECT / "tests/tables/phrases.tsv"
 STATUS = ("d4c_images/report/render.py", "d4c_images/report/status.py", "d4c_images/report/render_hosts.py")
 # Words of ours, as they are looked for in the texts of `--help` and `status`; each needs its line in the glossary.
 WORDS_OF_OURS = {
+    "backup": "backups?",
     "blocked": "blocked",
     "collection": "collections?",
     "coordinator": "coordinator",

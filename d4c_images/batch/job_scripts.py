@@ -102,6 +102,13 @@ It stops before the job's time limit and resumes when the job is requeued.""",
         options=("convert", "--no-progress", "--requeue"),
         takes_rounds=True,
     ),
+    "backup": _Template(
+        """Backs up the ledger into a folder, verifies the copy, and keeps the seven newest. Safe while a download is running:
+  {submit} backups/
+Each night: the page "Back up and restore" has the lines for cron, for scrontab, and for a job that submits the next one.""",
+        time_s=4 * 3600.0,
+        options=("--no-progress", "--keep", "7"),
+    ),
     "export": _Template(
         """Writes the list of stored images, with licences and labels. Changes nothing; safe while a download is running:
   {submit} collection.parquet""",

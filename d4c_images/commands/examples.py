@@ -73,6 +73,15 @@ HELP_EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("failed.csv --failed", "List failed images, with the reasons"),
         ("images.parquet --all-images", "List every image with its status"),
     ),
+    "backup": (
+        ("backups/ --keep 7", "Back up into a folder, and keep the newest seven"),
+        ("/backup/ledger.sqlite", "Back up to a file"),
+        ("--verify backups/ledger-20261130T020000Z.sqlite", "Verify a backup"),
+    ),
+    "restore": (
+        ("backups/ledger-20261130T020000Z.sqlite", "Put a backup back after the ledger was lost"),
+        ("backups/ledger-20261130T020000Z.sqlite --replace", "Replace a damaged ledger, and keep it aside"),
+    ),
     "migrate": (
         ("", "Back up next to the ledger, then upgrade"),
         ("--ledger old.sqlite --backup /backup/old.sqlite", "Back up to another disk"),
@@ -85,6 +94,7 @@ HELP_EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("slurm download --time 2d --cores 8 > download.sh", "Write a job script; submit it with: sbatch download.sh"),
         ("sge check --options=--sha256 > check.sh", "The same for Grid Engine; submit it with: qsub check.sh"),
         ("slurm check --tasks 30 --options=--sha256 > check.sh", "Check in 30 parts, a job array"),
+        ("slurm backup --options=/backup/ > backup.sh", "A backup of the ledger, to be run each night"),
     ),
     "notify-test": (("", "Post to the webhook in SLACK_WEBHOOK_URL (.env or environment)"),),
 }

@@ -203,6 +203,25 @@ complete -c d4c-images -n '__d4c_images_runs export' -l failed -d 'write one row
 complete -c d4c-images -n '__d4c_images_runs export' -l json -d 'print a JSON summary'
 complete -c d4c-images -n '__d4c_images_runs export' -l progress -l no-progress -d 'show a live view instead of periodic log lines (default: on a terminal; pipes and TERM=dumb always get lines)'
 
+complete -c d4c-images -n __d4c_images_no_command -a backup -d 'Back up the ledger, also during a download'
+complete -c d4c-images -n '__d4c_images_runs backup' -s h -l help -d 'show this help message and exit'
+complete -c d4c-images -n '__d4c_images_runs backup' -l debug -d 'show a traceback on errors'
+complete -c d4c-images -n '__d4c_images_runs backup' -l ledger -r -F -d 'ledger, an SQLite file'
+complete -c d4c-images -n '__d4c_images_runs backup; and __d4c_images_at 0' -F
+complete -c d4c-images -n '__d4c_images_runs backup' -l keep -x -d 'then remove all but the N newest backups of this ledger from that folder'
+complete -c d4c-images -n '__d4c_images_runs backup' -l verify -d 'verify the backup FILE instead, by its hash; needs no ledger'
+complete -c d4c-images -n '__d4c_images_runs backup' -l json -d 'print JSON'
+complete -c d4c-images -n '__d4c_images_runs backup' -l progress -l no-progress -d 'show a live view instead of periodic log lines (default: on a terminal; pipes and TERM=dumb always get lines)'
+
+complete -c d4c-images -n __d4c_images_no_command -a restore -d 'Put a backup of the ledger back, while no run has it'
+complete -c d4c-images -n '__d4c_images_runs restore' -s h -l help -d 'show this help message and exit'
+complete -c d4c-images -n '__d4c_images_runs restore' -l debug -d 'show a traceback on errors'
+complete -c d4c-images -n '__d4c_images_runs restore' -l ledger -r -F -d 'ledger, an SQLite file'
+complete -c d4c-images -n '__d4c_images_runs restore; and __d4c_images_at 0' -F
+complete -c d4c-images -n '__d4c_images_runs restore' -l replace -d 'replace an existing ledger, which is kept under another name'
+complete -c d4c-images -n '__d4c_images_runs restore' -l json -d 'print JSON'
+complete -c d4c-images -n '__d4c_images_runs restore' -l progress -l no-progress -d 'show a live view instead of periodic log lines (default: on a terminal; pipes and TERM=dumb always get lines)'
+
 complete -c d4c-images -n __d4c_images_no_command -a migrate -d 'Upgrade a ledger written by an older version'
 complete -c d4c-images -n '__d4c_images_runs migrate' -s h -l help -d 'show this help message and exit'
 complete -c d4c-images -n '__d4c_images_runs migrate' -l debug -d 'show a traceback on errors'
@@ -224,7 +243,7 @@ complete -c d4c-images -n __d4c_images_no_command -a job -d 'Print a job script 
 complete -c d4c-images -n '__d4c_images_runs job' -s h -l help -d 'show this help message and exit'
 complete -c d4c-images -n '__d4c_images_runs job' -l debug -d 'show a traceback on errors'
 complete -c d4c-images -n '__d4c_images_runs job; and __d4c_images_at 0' -f -a 'sge slurm'
-complete -c d4c-images -n '__d4c_images_runs job; and __d4c_images_at 1' -f -a 'init download coordinator work status check store export'
+complete -c d4c-images -n '__d4c_images_runs job; and __d4c_images_at 1' -f -a 'init download coordinator work status check store backup export'
 complete -c d4c-images -n '__d4c_images_runs job' -l time -x -d 'time limit of the job (default: depends on the command)'
 complete -c d4c-images -n '__d4c_images_runs job' -l cores -x -d 'cores on one node; download starts one process per core'
 complete -c d4c-images -n '__d4c_images_runs job' -l tasks -x -d 'size of the job array: workers of \'work\', parts of \'check\''

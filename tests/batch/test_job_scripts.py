@@ -70,7 +70,7 @@ def test_options_are_passed_on_and_the_exit_code_comes_back(script: Path, workpl
     assert (ledger, command) == ("/a b/ledger", command_of(script))
     assert arguments[-len(extra) :] == extra
     given = arguments[: -len(extra)]
-    names = {"init": ["x.zip"], "export": ["x.parquet"]}.get(command, [])
+    names = {"init": ["x.zip"], "export": ["x.parquet"], "backup": ["backups/"]}.get(command, [])
     build_parser(Settings()).parse_args([command, *given, *names])  # what the script itself adds is understood
 
 

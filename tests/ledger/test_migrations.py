@@ -20,7 +20,7 @@ from rich.console import Console
 
 from d4c_images.cli import main
 from d4c_images.errors import LedgerBusy, LedgerError
-from d4c_images.ledger.file import connect, migration_steps, migrations, owner, schema, versions
+from d4c_images.ledger.file import connect, copying, migration_steps, migrations, owner, schema, versions
 from d4c_images.ledger.file.reader import open_reader
 from d4c_images.ledger.file.snapshot import snapshot_of
 from d4c_images.ledger.file.writing import open_and_own
@@ -225,7 +225,7 @@ def test_a_backup_that_cannot_be_written(path: Path, tmp_path: Path, monkeypatch
         raise OSError(28, "No space left on device")
 
     before = old_ledgers.rows(path)
-    monkeypatch.setattr(migrations.backup.os, "fsync", full)
+    monkeypatch.setattr(copying.os, "fsync", full)
     assert main(MIGRATE) == 1
     assert (old_ledgers.user_version(path), old_ledgers.rows(path)) == (1, before)
     assert list(tmp_path.glob("*.backup*")) == []
@@ -278,7 +278,7 @@ def test_two_at_once_on_a_shared_disk(path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_long_migration_gives_signs_of_life(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy takes minutes: without signs of life the next run would take the ledger over."""
-    monkeypatch.setattr(migrations.backup, "BACKUP_PAGES_PER_STEP", 1)
+    monkeypatch.setattr(copying, "PAGES_PER_STEP", 1)
     times = iter(range(2_000_000_000, 2_001_000_000, 10))  # later than anything in the ledger
     beats: list[int] = []
 

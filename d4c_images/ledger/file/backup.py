@@ -1,21 +1,19 @@
-"""A full copy of a ledger before it is changed. Made by the connection of the process that owns it; changes nothing in it.
+"""A full copy of a ledger before it is migrated. Made by the connection of the process that owns it; changes nothing in it.
 
 It is written under another name, made durable, then renamed: a file with the name of a backup is complete.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from d4c_images import crash
 from d4c_images.errors import LedgerError
+from d4c_images.ledger.file import copying
 from d4c_images.ledger.file.connect import Ledger
-
-BACKUP_PAGES_PER_STEP = 2_000  # 16 MB
 
 
 def free_name(path: Path, version: int) -> Path:
@@ -36,19 +34,11 @@ def write(ledger: Ledger, target: Path, show: Callable[[int, int], None]) -> Non
     new = target.with_name(f"{target.name}.new")
     try:
         _remove(new)  # left by a killed attempt
-        with closing(sqlite3.connect(new, isolation_level=None)) as copy:
-            copy.execute("PRAGMA journal_mode = OFF")
-            copy.execute("PRAGMA synchronous = OFF")
-            # Copying in steps is safe: the only connection that could write in between is the one that copies.
-            ledger.connection.backup(copy, pages=BACKUP_PAGES_PER_STEP, progress=lambda _, left, total: show(total - left, total))
-            # Whoever restores the backup finds it without an owner.
-            copy.execute("UPDATE runs SET ended_at = heartbeat_at, ending = 'ended' WHERE run_id IN (SELECT run_id FROM owner)")
-            copy.execute("DELETE FROM owner")
-        with new.open("rb+") as file:
-            os.fsync(file.fileno())
+        copying.copy_pages(ledger.connection, new, show)  # the only connection that could write in between is the one that copies
+        copying.make_free(new)
         crash.point("backup.before_rename")
         new.rename(target)
-        _sync_folder(target.parent)
+        copying.sync_folder(target.parent)
         crash.point("backup.after_rename")
     except (sqlite3.Error, OSError) as error:
         _remove(new)
@@ -56,14 +46,6 @@ def write(ledger: Ledger, target: Path, show: Callable[[int, int], None]) -> Non
     except BaseException:
         _remove(new)
         raise
-
-
-def _sync_folder(folder: Path) -> None:
-    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def _remove(path: Path) -> None:

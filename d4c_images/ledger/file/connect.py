@@ -34,10 +34,11 @@ class Guard(Protocol):
 class Ledger:
     """The writer's connection. `run_id` is None until `owner.take` has been called."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, file: tuple[int, int] | None = None) -> None:
+        """`file` is what had this path when it was opened (`_file_id`); None: what has it now."""
         self.path = path
         self.connection = connection
-        self._file = _file_id(path)
+        self._file = file or _file_id(path)
         self.run_id: int | None = None
         self.guard: Guard | None = None
         self.ending = "ended"  # what `runs` will say about this run
@@ -117,11 +118,14 @@ def open_ledger(path: Path, *, create: bool = False, on_shared_disk: bool = Fals
     if exists:
         identify.inspect(path, may_be_new=True)
     connection: sqlite3.Connection | None = None
+    file = _file_id(path) if exists else None
     try:
         connection = sqlite3.connect(path, timeout=WRITER_BUSY_TIMEOUT_S, isolation_level=None)
         if on_shared_disk:  # before the first read: a write-ahead log left here is then checkpointed without shared memory
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         found = identify.judge(connection, path, may_be_new=True)
+        if file is not None and _file_id(path) != file:  # a log of this file would be applied to the one that has its name now
+            raise LedgerLost(f"{path} was deleted, moved or replaced while it was opened")
         connection.execute(f"PRAGMA page_size = {PAGE_SIZE_BYTES}")
         connection.execute(f"PRAGMA journal_mode = {'TRUNCATE' if on_shared_disk else 'WAL'}")
         connection.execute(f"PRAGMA synchronous = {'FULL' if on_shared_disk else 'NORMAL'}")
@@ -139,7 +143,7 @@ def open_ledger(path: Path, *, create: bool = False, on_shared_disk: bool = Fals
         if connection is not None:
             connection.close()
         raise
-    return Ledger(path, connection)
+    return Ledger(path, connection, file)
 
 
 def explain(error: sqlite3.DatabaseError, path: Path) -> LedgerError:

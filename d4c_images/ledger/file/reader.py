@@ -115,6 +115,24 @@ class Reader:
         raise AssertionError("unreachable")
 
     @contextmanager
+    def one_moment(self) -> Iterator[sqlite3.Connection]:
+        """The connection; until the end of the block, all that is read through it is one state of the ledger.
+
+        A running download cannot checkpoint its write-ahead log fully meanwhile, so the log grows.
+        """
+        self.rows("SELECT 1 FROM sqlite_schema LIMIT 1")  # meets a transient I/O error, with its three tries
+        connection = self._connected()
+        try:
+            connection.execute("BEGIN")
+            self._in_snapshot = True
+            connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # a transaction begins with its first read
+            yield connection
+        finally:
+            self._in_snapshot = False
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+    @contextmanager
     def watching(self, instructions: int, alive: Callable[[int], None]) -> Iterator[None]:
         """Call `alive` each time SQLite has run that many instructions, with how often so far. What it raises ends the block."""
         n_calls = 0

@@ -3,7 +3,7 @@
 .DEFAULT_GOAL = help
 .PHONY: help run test test-fast test-system test-sge test-but-sge lint docs picture new-publisher lock clean
 .PHONY: bench-ingest bench-fetch bench-publishers bench-race bench-cpu bench-makespan bench-scale bench-soak campaign-weeks campaign-damage
-.PHONY: campaign-mutants campaign-disk-faults
+.PHONY: campaign-mutants campaign-disk-faults campaign-repair
 
 BIN = .venv/bin
 # Half of what a test does is to wait for a socket or a process.
@@ -91,6 +91,10 @@ campaign-weeks: $(DEV_READY)
 ## whole pictures of every format, damaged in every way (tests/damage/README.md)
 campaign-damage: $(DEV_READY)
 	$(BIN)/python -m tests.damage
+
+## 300 kills of the commands that back up, restore and copy (tests/repair/README.md)
+campaign-repair: $(DEV_READY)
+	$(BIN)/python -m tests.repair
 
 ## small faults in the program, and how many of them the tests notice (tests/mutants/README.md)
 campaign-mutants: $(DEV_READY)

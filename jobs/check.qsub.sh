@@ -8,7 +8,7 @@
 # Verifies that ledger and files agree. Changes neither; safe while a download is running:
 #   qsub jobs/check.qsub.sh
 #   qsub jobs/check.qsub.sh --sha256
-# Exit code 0: no findings. 1: the log lists them.
+# Exit code 0: no findings. 1: the log lists them. 75: stopped; submitted again, it resumes.
 
 # The clone of d4c-images is the folder of submission, or the one that qsub -v D4C_HOME=/path/to/it names.
 home=${D4C_HOME:-$PWD}

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from d4c_images.cli import build_parser
-from d4c_images.collection.findings import TroubleKind
+from d4c_images.collection.findings import REMEDIES, Reason
 from d4c_images.model import RecordStatus, Status
 from d4c_images.report.hosts import State
 from d4c_images.settings import Settings
@@ -175,5 +175,8 @@ def test_each_status_stands_in_the_glossary(states: type[StrEnum]) -> None:
 
 
 def test_each_finding_of_a_check_says_what_to_do_about_it() -> None:
-    named = set(re.findall(r"`([a-z ]+)`", CHECK_PAGE.read_text(encoding="utf-8").partition("| finding |")[2]))
-    assert {str(kind) for kind in TroubleKind} <= named
+    table = CHECK_PAGE.read_text(encoding="utf-8").partition("| reason |")[2]
+    for reason in Reason:
+        lines = [line for line in table.splitlines() if f"`{reason}`" in line.partition("|")[2].partition("|")[0]]
+        assert len(lines) == 1, reason
+        assert f"`{REMEDIES[reason]}`" in lines[0]

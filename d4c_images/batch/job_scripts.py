@@ -40,6 +40,7 @@ class _Template:
     time_s: float = 12 * 3600.0
     cores: int = 1
     options: tuple[str, ...] = ()
+    takes_parts: bool = False  # may be an array: each job does its part of it
     takes_rounds: bool = False  # ends before the limit and is queued again
 
 
@@ -89,8 +90,9 @@ They wait for the coordinator, outlive it, and exit when nothing is left or befo
         """Verifies that ledger and files agree. Changes neither; safe while a download is running:
   {submit}
   {submit} --sha256
-Exit code 0: no findings. 1: the log lists them.""",
+Exit code 0: no findings. 1: the log lists them. 75: stopped; submitted again, it resumes.""",
         options=("--no-progress",),
+        takes_parts=True,
     ),
     "export": _Template(
         """Writes the list of stored images, with licences and labels. Changes nothing; safe while a download is running:
@@ -103,6 +105,7 @@ _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+,:/-]*").fullmatch
 
 # The warning before a kill: 60 s with -notify in Grid Engine unless the queue says otherwise, 30 s (KillWait) in Slurm.
 _GRACE = {Scheduler.SGE: "45s", Scheduler.SLURM: "25s"}
+_TASK = {Scheduler.SGE: "SGE_TASK_ID", Scheduler.SLURM: "SLURM_ARRAY_TASK_ID"}
 _SUBMIT = {Scheduler.SGE: "qsub", Scheduler.SLURM: "sbatch"}
 _CLONE = """# The clone of d4c-images is the folder of submission, or the one that {elsewhere} names.
 home=${{D4C_HOME:-$PWD}}
@@ -145,6 +148,8 @@ def script(scheduler: Scheduler, command: str, terms: JobTerms) -> str:
     # -P: a pandas.py or another d4c_images in the folder of submission is ignored.
     python = ("d4c-images",) if terms.interpreter is None else (terms.interpreter, "-P", "-m", "d4c_images")
     words = " ".join(shlex.quote(word) for word in (*python, program, *template.options, *grace, *terms.options))
+    if template.takes_parts and terms.tasks:
+        words += f' --part "${_TASK[scheduler]}/{terms.tasks}"'
     return "\n".join(
         [
             "#!/bin/bash -l",
@@ -164,8 +169,8 @@ def _sge(template: _Template, terms: JobTerms, time_s: float, cores: int) -> lis
     lines = ["-N {name}", "-cwd", "-j y", f"-l h_rt={_clock(time_s)}"]
     if cores > 1:
         lines.append(f"-pe omp {cores}")
-    if template.tasks:
-        lines.append(f"-t 1-{terms.tasks or template.tasks}")
+    if tasks := _tasks(template, terms):
+        lines.append(f"-t 1-{tasks}")
     if template.time_s > 600:
         lines.append("-notify")
     if terms.project:
@@ -178,11 +183,12 @@ def _sge(template: _Template, terms: JobTerms, time_s: float, cores: int) -> lis
 
 
 def _slurm(template: _Template, terms: JobTerms, time_s: float, cores: int) -> list[str]:
-    output = "--output=%x.o%A.%a" if template.tasks else "--output=%x.o%j"
+    tasks = _tasks(template, terms)
+    output = "--output=%x.o%A.%a" if tasks else "--output=%x.o%j"
     lines = ["--job-name={name}", output, "--open-mode=append", f"--time={_clock(time_s)}", "--ntasks=1"]
     lines.append(f"--cpus-per-task={cores}")
-    if template.tasks:
-        lines.append(f"--array=1-{terms.tasks or template.tasks}")
+    if tasks:
+        lines.append(f"--array=1-{tasks}")
     lines.append("--requeue" if template.takes_rounds else "--no-requeue")
     if terms.project:
         lines.append(f"--account={terms.project}")
@@ -191,6 +197,11 @@ def _slurm(template: _Template, terms: JobTerms, time_s: float, cores: int) -> l
     if terms.mail:
         lines += [f"--mail-user={terms.mail}", "--mail-type=END,FAIL"]
     return [f"#SBATCH {line}" for line in lines]
+
+
+def _tasks(template: _Template, terms: JobTerms) -> int | None:
+    """Jobs of the array; None: it is a single job."""
+    return terms.tasks or template.tasks if template.tasks or template.takes_parts else None
 
 
 def _clock(seconds: float) -> str:

@@ -1,8 +1,8 @@
 """Verifies that ledger and files agree, in both directions. Changes neither; memory does not grow with the collection.
 
-It is done in parts: the database file, the counters, the records, the leases, the rows and their files (`check_rows`), the files
+It is done in stages: the database file, the counters, the records, the leases, the rows and their files (`check_rows`), the files
 and their rows (`check_files`). After each step it sets a checkpoint (`check_state`), and the next check resumes from the last one
-saved.
+saved. A collection can be checked in parts (`check_parts`); the first one includes the ledger.
 
 Safe during a download, in which files appear and rows change between two looks: whatever looks wrong is looked at again before it
 becomes a finding.
@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from d4c_images.collection.check_files import FilesAgainstRows
-from d4c_images.collection.check_rows import RowsAgainstFiles
-from d4c_images.collection.check_state import CheckState, fingerprint
-from d4c_images.collection.findings import CheckProgress, CheckReport, Findings, TroubleKind
+from d4c_images.collection.check_parts import BLOCK_IDS, WHOLE, ImageSample, Part
+from d4c_images.collection.check_rows import LookTerms, RowsAgainstFiles
+from d4c_images.collection.check_state import CheckState, fingerprint, next_sample, sample_is_done
+from d4c_images.collection.findings import CheckProgress, CheckReport, CheckScope, Finding, Findings, Reason
+from d4c_images.collection.ignored import Ignored
 from d4c_images.errors import Stopped, UsageError
 from d4c_images.ledger.file.reader import Reader
 from d4c_images.ledger.file.snapshot import snapshot_of
@@ -28,6 +30,7 @@ from d4c_images.ledger.questions import audit
 from d4c_images.ledger.questions.counter_audit import CounterRecount
 from d4c_images.ledger.rows import extent, recount
 from d4c_images.ledger.rows.recount import Position
+from d4c_images.system import clocks
 
 PASSES = 2  # SQLite's checks read each page twice: first the B-trees, then the rows
 MB = 1_000_000
@@ -37,8 +40,13 @@ WATCH_EVERY_S = 1.0
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
     sha256: bool = False  # read every file
+    decode: bool = False  # decode every image
+    sample: int | None = None  # read and decode only one image of so many, others each time; None: all
     full: bool = False  # SQLite's full check
     ledger_only: bool = False  # look at no file
+    part: Part = WHOLE
+    ignore: tuple[str, ...] = ()  # patterns; see `ignored`
+    n_processes: int = 1
     restart: bool = False  # do not resume an earlier check
 
 
@@ -48,8 +56,11 @@ def check(
     options: CheckOptions = CheckOptions(),
     progress: Callable[[CheckProgress], None] = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
+    *,
+    found: Callable[[Finding], None] = lambda _: None,
 ) -> CheckReport:
-    """Check everything, or the ledger alone; `say` gets a line if this resumes an earlier check.
+    """Check everything, one part, or the ledger alone. `found` gets each finding, in an order that depends on the collection only;
+    `say` gets a line if this resumes an earlier check, whose findings come first.
 
     Raises `UsageError` if `root` is not a folder, `LedgerError` if the ledger cannot be read at all. `Stopped`, raised by
     `progress`, ends it; the next check resumes there.
@@ -59,8 +70,14 @@ def check(
     elif root is None or not root.is_dir():
         raise UsageError(f"no image root at {root}")
     where = None if root is None else str(root.absolute())
-    state = CheckState(ledger, {"root": where, "sha256": options.sha256, "full": options.full})
-    return _Check(ledger, root or Path(), options, progress, state).run(say)
+    sample = None if options.sample is None else next_sample(ledger.path, options.part, options.sample)
+    terms: dict[str, object] = {"root": where, "full": options.full, "ignore": sorted(options.ignore), "sha256": options.sha256}
+    terms |= {"decode": options.decode, "sample": None if sample is None else [sample.n, sample.turn]}
+    state = CheckState(ledger, options.part, terms)
+    try:
+        return _Check(ledger, root or Path(), options, progress, state, found, sample).run(say)
+    finally:
+        state.close()
 
 
 @dataclass(slots=True)
@@ -70,35 +87,73 @@ class _Check:
     options: CheckOptions
     progress: Callable[[CheckProgress], None]
     state: CheckState
+    found: Callable[[Finding], None]
+    sample: ImageSample | None
+    began_at: float = 0.0
     findings: Findings = field(default_factory=Findings)
-    done: list[str] = field(default_factory=list)  # parts
-    at: dict[str, Any] = field(default_factory=dict)  # position in the current part
+    done: list[str] = field(default_factory=list)  # stages
+    at: dict[str, Any] = field(default_factory=dict)  # position in the current stage
 
     def run(self, say: Callable[[str], None]) -> CheckReport:
         audit.begin(self.ledger)
+        self.began_at = clocks.now()
         went_on = self._go_on()
         if went_on is not None:
             say(f"resuming an earlier check ({went_on}); --restart starts over")
+            for finding in self.state.kept():
+                self.found(finding)
         with self._kept_when_stopped():
-            with self._part("database"):
-                self._check_database()
-            if TroubleKind.DATABASE not in self.findings.counts:  # in a damaged file, what its rows say proves nothing
-                self._check_ledger()
+            if self.options.part.has_ledger:
+                with self._stage("database"):
+                    self._check_database()
+            if Reason.DATABASE_DAMAGED not in self.findings.counts:  # in a damaged file, what its rows say proves nothing
+                if self.options.part.has_ledger:
+                    self._check_ledger()
                 if not self.options.ledger_only:
                     self._check_rows()
                     self._check_folders()
-        self.state.forget()
-        return self.findings.report(self.ledger.path, None if self.options.ledger_only else self.root, went_on)
+            self._write_down()
+        report = self._report(went_on)
+        self.state.finish(report.as_dict())
+        if self.sample is not None:
+            sample_is_done(self.ledger.path, self.options.part, self.sample)
+        return report
+
+    def _report(self, went_on: str | None) -> CheckReport:
+        options, part, sample = self.options, self.options.part, self.sample
+        is_damaged = Reason.DATABASE_DAMAGED in self.findings.counts
+        scope = CheckScope(
+            part=part.k,
+            parts=part.n,
+            first_image_id=1,
+            last_image_id=0 if is_damaged or options.ledger_only else extent.top_image(self.ledger.rows),
+            block_ids=BLOCK_IDS,
+            sha256=options.sha256,
+            decode=options.decode,
+            sample=options.sample,
+            sample_turn=sample.turn if sample else 0,
+            full=options.full,
+            ledger_only=options.ledger_only,
+        )
+        return CheckReport(
+            ledger=self.ledger.path,
+            root=None if options.ledger_only else self.root,
+            scope=scope,
+            went_on=went_on,
+            began_at=self.began_at,
+            ended_at=clocks.now(),
+            **self.findings.results(),
+        )
 
     # How far it has come
 
     def _go_on(self) -> str | None:
         """Resume from an earlier check's checkpoint; returns in words where that was."""
-        mark = None if self.options.restart else self.state.load()
+        mark = self.state.load(restart=self.options.restart)
         if mark is None:
             return None
         self.findings.take_up(mark)
-        self.done, self.at = mark["done"], mark["at"]
+        self.done, self.at, self.began_at = mark["done"], mark["at"], mark["began_at"]
         words: str = mark["words"]
         return words
 
@@ -108,13 +163,26 @@ class _Check:
         self._mark(f"{progress.what}: {progress.done:,}{of_total}", at)
         self.progress(progress)
 
+    def _moved(self, progress: CheckProgress) -> None:
+        """Within a step: what was found stays, but the next check does the step again."""
+        self._write_down()
+        self.progress(progress)
+
+    def _write_down(self) -> None:
+        new = self.findings.take()
+        self.state.append(new)
+        for finding in new:
+            self.found(finding)
+
     def _mark(self, words: str, at: dict[str, Any]) -> None:
         self.at = at
-        self.state.mark(self.findings.as_json() | {"done": list(self.done), "at": at, "words": words})
+        self._write_down()
+        where = {"done": list(self.done), "at": at, "words": words, "began_at": self.began_at}
+        self.state.mark(self.findings.as_json() | where)
 
     @contextmanager
-    def _part(self, name: str) -> Iterator[None]:
-        """Marks a part as done after the block. (The block itself must not repeat finished work.)"""
+    def _stage(self, name: str) -> Iterator[None]:
+        """Marks a stage as done after the block. (The block itself must not repeat finished work.)"""
         yield
         if name not in self.done:
             self.done.append(name)
@@ -128,7 +196,7 @@ class _Check:
             self.state.save()
             raise
 
-    # The parts
+    # The stages
 
     def _check_database(self) -> None:
         if "database" in self.done:
@@ -145,19 +213,20 @@ class _Check:
         with _calling(show, WATCH_EVERY_S):
             lines = audit.database_errors(self.ledger, show, full=self.options.full)
         for line in lines:
-            self.findings.add(TroubleKind.DATABASE, line)
+            self.findings.of_ledger(Reason.DATABASE_DAMAGED, line)
 
     def _check_ledger(self) -> None:
-        with self._part("counters"):
+        with self._stage("counters"):
             self._check_counters()
-        with self._part("records"):
+        with self._stage("records"):
             self._check_records()
-        with self._part("leases"):
+        with self._stage("leases"):
             if "leases" not in self.done:
                 for image_id, lease_id in audit.lost_leases(self.ledger, 1000):
-                    self.findings.add(TroubleKind.LOST_LEASE, f"image {image_id}: its lease {lease_id} does not exist")
+                    detail = f"image {image_id}: its lease {lease_id} does not exist"
+                    self.findings.of_ledger(Reason.ORPHANED_LEASE, detail, image_id)
                 for line in audit.lost_references(self.ledger):
-                    self.findings.add(TroubleKind.REFERENCE, line)
+                    self.findings.of_ledger(Reason.DANGLING_REFERENCE, line)
 
     def _check_counters(self) -> None:
         """Counters and rows must be seen at one moment: while nothing is written, or else in one read transaction."""
@@ -210,9 +279,9 @@ class _Check:
         self.findings.images_by_status = counting.images_by_status()
         self.findings.records_by_status = counting.records_by_status()
         for line in counting.lost_references():
-            self.findings.add(TroubleKind.REFERENCE, line)
+            self.findings.of_ledger(Reason.DANGLING_REFERENCE, line)
         for line in counting.untrue():
-            self.findings.add(TroubleKind.COUNTER, line)
+            self.findings.of_ledger(Reason.COUNTER_MISMATCH, line)
 
     def _check_records(self) -> None:
         """Every record against its images, in short reads. An apparent mismatch is recounted individually, at one moment."""
@@ -225,7 +294,7 @@ class _Check:
             for record in step.untrue:
                 line = audit.record_trouble(self.ledger, record.gbif_id)
                 if line is not None:
-                    self.findings.add(TroubleKind.RECORD, line)
+                    self.findings.of_ledger(Reason.RECORD_MISMATCH, line)
             progress = CheckProgress("records", self.findings.n_records, max(total, self.findings.n_records))
             self._reached(progress, record=step.position.as_json())
 
@@ -233,14 +302,17 @@ class _Check:
         """Every success row against its file."""
         if "images" in self.done:
             return
-        rows = RowsAgainstFiles(self.ledger, self.root, self.options.sha256, self.findings)
-        with self._part("images"):
+        options = self.options
+        terms = LookTerms(options.sha256, options.decode, self.sample, options.n_processes)
+        rows = RowsAgainstFiles(self.ledger, self.root, terms, options.part, self.findings, self._moved)
+        with self._stage("images"):
             for progress, image_id in rows.steps(self.at.get("image_id", 0)):
                 self._reached(progress, image_id=image_id)
 
     def _check_folders(self) -> None:
         """Every file against the ledger."""
-        files = FilesAgainstRows(self.ledger, self.root, self.findings, self.progress)
+        ignored = Ignored(self.options.ignore)
+        files = FilesAgainstRows(self.ledger, self.root, self.options.part, ignored, self.findings, self._moved)
         for progress, folder in files.steps(self.at.get("folder")):
             self._reached(progress, folder=folder)
 

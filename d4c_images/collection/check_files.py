@@ -14,8 +14,10 @@ from enum import Enum, auto
 from itertools import islice
 from pathlib import Path
 
+from d4c_images.collection.check_parts import FOLDERS_DEEP, Part
 from d4c_images.collection.check_state import SUFFIX
-from d4c_images.collection.findings import CheckProgress, Findings, TroubleKind
+from d4c_images.collection.findings import CheckProgress, Finding, Findings, Reason
+from d4c_images.collection.ignored import Ignored
 from d4c_images.ledger.file.reader import Reader
 from d4c_images.ledger.questions import audit
 from d4c_images.ledger.queue import wishes
@@ -49,11 +51,13 @@ class Standing(Enum):
 class FilesAgainstRows:
     ledger: Reader
     root: Path
+    part: Part
+    ignored: Ignored
     findings: Findings
     progress: Callable[[CheckProgress], None]  # within a step
 
     def steps(self, after: str | None) -> Iterator[tuple[CheckProgress, str]]:
-        """Check all folders, or those after `after`. Yields after each one, with its name."""
+        """Check all folders of the part, or those after `after`. Yields after each one, with its name."""
         for prefix, names in self._walk("", 0, None if after is None else _parts(after)):
             for some in names:
                 self._check_files(prefix, some)
@@ -65,12 +69,14 @@ class FilesAgainstRows:
 
     def _check_files(self, prefix: str, names: list[str]) -> None:
         """Some files of one folder."""
-        names = self._not_ours(prefix, names)
-        n_files = len(names)
+        shards = []
         if prefix == f"{PACKS}/":
-            for name in filter(SHARD_NAME.fullmatch, names):
-                self._check_shard(prefix + name)
+            shards = [name for name in names if SHARD_NAME.fullmatch(name) and self.part.has_shard(prefix + name)]
             names = [name for name in names if not SHARD_NAME.fullmatch(name)]
+        names = self._not_ours(prefix, names) if self.part.has_folder(prefix) else []
+        n_files = len(shards) + len(names)
+        for name in shards:
+            self._check_shard(prefix + name)
         for name, standing in self._look(prefix, names).items():
             self._note(prefix, name, standing)
         self.findings.n_files += n_files
@@ -84,7 +90,9 @@ class FilesAgainstRows:
         if folder == ledger.parent:
             own = re.compile(re.escape(ledger.name) + BESIDE_LEDGER)
             names = [name for name in names if not own.fullmatch(name)]
-        return names
+        theirs = [name for name in names if not self.ignored.has_file(prefix, name)]
+        self.findings.n_ignored += len(names) - len(theirs)
+        return theirs
 
     def _note(self, prefix: str, name: str, standing: Standing) -> None:
         if standing is Standing.IN_WORK or self._is_newer_than_copy(self.root / prefix / name):
@@ -94,7 +102,10 @@ class FilesAgainstRows:
         elif standing is Standing.TO_SET_ASIDE:
             self.findings.n_to_set_aside += 1
         elif os.path.lexists(self.root / prefix / name):  # a run may have moved on since the folder was read
-            self.findings.add(TroubleKind.LEFTOVER if standing is Standing.LEFTOVER else TroubleKind.NO_ROW, prefix + name)
+            if standing is Standing.LEFTOVER:
+                self.findings.add(Finding(Reason.LEFTOVER, prefix + name, "temporary file of a worker that is dead"))
+            else:
+                self.findings.add(Finding(Reason.UNTRACKED, prefix + name, "no row refers to this file"))
 
     def _check_shard(self, path: str) -> None:
         """Every image of a shard against the ledger, in file order."""
@@ -106,12 +117,12 @@ class FilesAgainstRows:
                     for sample in shard.samples(file.fileno(), end, os.fstat(file.fileno()).st_size):
                         end = sample.end
                     if self._is_torn(file.fileno(), end) and not self._is_newer_than_copy(self.root / path):
-                        what = f"{path} after byte {end}: left by a killed worker; the next download repairs it"
-                        self.findings.add(TroubleKind.TORN, what)
+                        detail = f"torn after byte {end}: left by a killed worker"
+                        self.findings.add(Finding(Reason.TORN_SHARD, path, detail, offset=end))
         except FileNotFoundError:
             pass  # it was empty, and a run has removed it
         except OSError as error:
-            self.findings.add(TroubleKind.UNREADABLE, f"{path}: {error.strerror}")
+            self.findings.add(Finding(Reason.UNREADABLE, path, error.strerror or str(error)))
 
     def _check_samples(self, path: str, fd: int) -> int:
         """Check the samples; returns the end of the last one."""
@@ -122,7 +133,8 @@ class FilesAgainstRows:
             n, end = n + len(some), some[-1].end
             self.progress(CheckProgress("packed images", self.findings.n_packed, None))
         if 0 < n == self.findings.n_unused - n_unused and not path.startswith(f"{PACKS}/{audit.token(self.ledger)}-"):
-            self.findings.add(TroubleKind.NO_ROW, f"{path}: no row refers to any of its {n} images; it belongs to another ledger")
+            detail = f"no row refers to any of its {n} images: it belongs to another ledger"
+            self.findings.add(Finding(Reason.UNTRACKED, path, detail))
         return end
 
     def _note_samples(self, path: str, samples: Sequence[Sample]) -> None:
@@ -184,6 +196,8 @@ class FilesAgainstRows:
         folder, so names come in directory order, and are sorted only within a batch.
         """
         parts = _parts(prefix)
+        if depth >= FOLDERS_DEEP and not self.part.has_folder(prefix):
+            return  # nor is anything below it
         if after is not None and parts < after[: len(parts)]:
             return  # including everything below it
         folders: list[str] = []
@@ -193,8 +207,8 @@ class FilesAgainstRows:
         for _ in names:  # exhausted, to get the folders
             pass
         for name in sorted(folders):
-            # Hidden folders and lost+found belong to the file system, for example its snapshots.
-            if depth < DEEPEST_STORE_FOLDER and not name.startswith(".") and name != "lost+found":
+            # Hidden folders belong to the file system, for example its snapshots.
+            if depth < DEEPEST_STORE_FOLDER and not name.startswith(".") and not self.ignored.has_folder(prefix, name):
                 yield from self._walk(f"{prefix}{name}/", depth + 1, after)
 
     def _files(self, prefix: str, folders: list[str]) -> Iterator[list[str]]:
@@ -210,7 +224,8 @@ class FilesAgainstRows:
         except FileNotFoundError:
             pass  # removed meanwhile
         except OSError as error:
-            self.findings.add(TroubleKind.UNREADABLE, f"{prefix or '.'}: {error.strerror}")
+            if self.part.has_folder(prefix):
+                self.findings.add(Finding(Reason.UNREADABLE, prefix or ".", error.strerror or str(error)))
         yield sorted(names)
 
 

@@ -44,9 +44,13 @@ HELP_EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("unset '*.example.edu'", "Remove these limits"),
     ),
     "check": (
-        ("", "Compare names and sizes of all files"),
+        ("> findings.tsv", "Compare names and sizes of all files; write a line for each finding"),
         ("--sha256", "Read every file and verify its hash"),
-        ("--ledger-only --json > check.json", "Check only the database, and write the findings as JSON"),
+        ("--sample 1% --decode", "Decode one image in a hundred, others each time"),
+        ("--part 3/30 --sha256", "Check the third of 30 parts, as in the third of 30 nights"),
+        ("--summary", "Join the results of these parts"),
+        ("--ledger-only --json > check.jsonl", "Check only the database, and write JSON Lines"),
+        ("--ignore '*.xmp' --ignore notes/", "Ignore files and folders of others"),
     ),
     "placeholders": (
         ("", "Find bytes that 100 records share"),
@@ -73,6 +77,7 @@ HELP_EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "job": (
         ("slurm download --time 2d --cores 8 > download.sh", "Write a job script; submit it with: sbatch download.sh"),
         ("sge check --options=--sha256 > check.sh", "The same for Grid Engine; submit it with: qsub check.sh"),
+        ("slurm check --tasks 30 --options=--sha256 > check.sh", "Check in 30 parts, a job array"),
     ),
     "notify-test": (("", "Post to the webhook in SLACK_WEBHOOK_URL (.env or environment)"),),
 }

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
@@ -23,10 +23,12 @@ from d4c_images.settings import Settings
 from d4c_images.system import clocks, signals
 
 if TYPE_CHECKING:
-    from d4c_images.ingest.ingest import StreamProgress
+    from d4c_images.ingest.ingest import IngestSummary, StreamProgress
     from d4c_images.ingest.reader_process import ReaderProcess
+    from d4c_images.ledger.file.connect import Ledger
     from d4c_images.ledger.rows.rollup import RollUpProgress
     from d4c_images.report.check_progress import CheckProgressView
+    from d4c_images.sources import Source
 
 COL_XR = "7ddf754f-d193-4cc9-b351-99906754a03b"  # Catalogue of Life, GBIF's taxonomy since 2026
 
@@ -99,10 +101,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _ingest(args: argparse.Namespace, settings: Settings, reader: ReaderProcess) -> int:
-    from rich.console import Console
-
-    from d4c_images.ingest.ingest import ingest, ingest_labels
-    from d4c_images.report.ingest_progress import IngestProgress, note_lines, nothing_usable, summary_lines
+    from d4c_images.report.ingest_progress import nothing_usable
     from d4c_images.sources import open_labels, open_media, path_of
 
     if args.checklist_key is not None and not args.labels:
@@ -116,42 +115,21 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: ReaderProcess)
     stop = session.Stop()
     rounds = session.rounds(args, settings, stop)
     deadline, _ = rounds.limits(None, 0.0, clocks.now())
-    console = Console()
+    following: NextRound | None = None
     with (
         stop.listening(),
         session.owned(args.ledger, "init", settings, session.wait(stop, deadline, rounds), create=True) as ledger,
     ):
-        live = session.wants_progress(args, sys.stdout)
         deadline = session.ends_at(deadline, ledger)
-        heart = owner.Heart(ledger, clocks.now)
-
-        def after_each_group(show: Callable[[StreamProgress], None], progress: StreamProgress) -> None:
-            show(progress)
-            heart.beat_if_due()
-            ledger.n_done = progress.rows
-            why = session.why_to_stop(stop, deadline)
-            if why is not None:
-                raise Stopped(f"{why}: stopped after row {progress.rows:,}, all committed; run the same command again")
-
-        summaries = []
-        following: NextRound | None
+        importing = _Import(ledger, partial(session.why_to_stop, stop, deadline), live=session.wants_progress(args, sys.stdout))
         try:
             for source, own_reader in zip(sources, chain([reader], repeat(None)), strict=False):
-                with IngestProgress(console, "media rows", live=live) as view:
-                    show = partial(after_each_group, view.show)
-                    summary = ingest(ledger, source, args.limit, show, clocks.now, reader=own_reader)
-                summaries.append(summary)
-                print(printable("\n".join(summary_lines(summary))), flush=True)
+                importing.media(source, args.limit, own_reader)
             if labels is not None:
-                with IngestProgress(console, "labels", live=live) as view:
-                    show = partial(after_each_group, view.show)
-                    counts = ingest_labels(ledger, labels, show, clocks.now, checklist_key=args.checklist_key)
-                lines = [f"{labels.name}: labels of {counted(counts.admitted, 'record')}", *note_lines(counts.notes)]
-                print(printable("\n".join(lines)), flush=True)
-            if any(summary.admitted for summary in summaries):
+                importing.labels(labels, args.checklist_key)
+            if any(summary.admitted for summary in importing.summaries):
                 return 0
-            ledger.ending = nothing_usable(path, summaries)
-            following = None
+            ledger.ending = nothing_usable(path, importing.summaries)
         except Stopped as stopped:
             ledger.ending = str(stopped)
             following = session.next_round(ledger, "init", rounds)
@@ -159,6 +137,56 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: ReaderProcess)
         raise D4CError(ledger.ending)
     print(f"d4c-images: {ledger.ending}", file=sys.stderr, flush=True)
     return rounds.hand_back(following, clocks.now.to_wall(clocks.now()))
+
+
+class _Import:
+    """Tables on their way into an owned ledger, each with its progress and its summary."""
+
+    def __init__(self, ledger: Ledger, why_to_stop: Callable[[], str | None], *, live: bool) -> None:
+        from rich.console import Console
+
+        self._ledger, self._why_to_stop, self._live = ledger, why_to_stop, live
+        self._heart = owner.Heart(ledger, clocks.now)
+        self._console = Console()
+        self.summaries: list[IngestSummary] = []
+
+    def media(self, source: Source, limit: int | None, reader: ReaderProcess | None) -> None:
+        from d4c_images.ingest.ingest import ingest
+        from d4c_images.report.ingest_progress import summary_lines
+
+        with self._showing("media rows") as progress:
+            summary = ingest(self._ledger, source, limit, progress, clocks.now, reader=reader)
+        self.summaries.append(summary)
+        _print_lines(summary_lines(summary))
+
+    def labels(self, source: Source, checklist_key: str | None) -> None:
+        from d4c_images.ingest.ingest import ingest_labels
+        from d4c_images.report.ingest_progress import note_lines
+
+        with self._showing("labels") as progress:
+            counts = ingest_labels(self._ledger, source, progress, clocks.now, checklist_key=checklist_key)
+        _print_lines([f"{source.name}: labels of {counted(counts.admitted, 'record')}", *note_lines(counts.notes)])
+
+    @contextmanager
+    def _showing(self, what: str) -> Iterator[Callable[[StreamProgress], None]]:
+        """What to call after each committed group: shows progress and beats. Raises `Stopped` if it is time to end."""
+        from d4c_images.report.ingest_progress import IngestProgress
+
+        with IngestProgress(self._console, what, live=self._live) as view:
+
+            def after_each_group(progress: StreamProgress) -> None:
+                view.show(progress)
+                self._heart.beat_if_due()
+                self._ledger.n_done = progress.rows
+                why = self._why_to_stop()
+                if why is not None:
+                    raise Stopped(f"{why}: stopped after row {progress.rows:,}, all committed; run the same command again")
+
+            yield after_each_group
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    print(printable("\n".join(lines)), flush=True)
 
 
 def _finalize(args: argparse.Namespace, settings: Settings) -> int:
@@ -229,6 +257,10 @@ def _reset(path: Path, settings: Settings, *, ask: bool) -> None:
             answer = input(f"Delete {path} with {counted(n_images, 'image')}, {n_stored:,} stored? Image files are kept. [y/N] ")
         if answer.strip().lower() not in ("y", "yes"):
             raise D4CError("nothing was deleted")
-    for suffix in ("", "-wal", "-shm", "-journal", ".check"):
+    from d4c_images.collection.check_state import files_of_checks
+
+    for suffix in ("", "-wal", "-shm", "-journal"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
+    for file in files_of_checks(path):
+        file.unlink(missing_ok=True)
     wishes.forget(path)

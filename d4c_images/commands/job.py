@@ -29,7 +29,9 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
     parser.add_argument(
         "--cores", type=arguments.positive, metavar="N", help="cores on one node; download starts one process per core"
     )
-    parser.add_argument("--tasks", type=arguments.positive, metavar="N", help="size of the job array of 'work'")
+    parser.add_argument(
+        "--tasks", type=arguments.positive, metavar="N", help="size of the job array: workers of 'work', parts of 'check'"
+    )
     parser.add_argument("--name", metavar="NAME", help="name of the job")
     parser.add_argument("--project", metavar="NAME", help="project (Grid Engine) or account (Slurm) to charge")
     parser.add_argument("--queue", metavar="NAME", help="queue (Grid Engine) or partition (Slurm)")

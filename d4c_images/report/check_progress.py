@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from d4c_images.collection.findings import CheckProgress
-from d4c_images.durations import show_moment, show_span
+from d4c_images.durations import show_moment, show_size, show_span
 from d4c_images.system.echo import QuietKeys
 
 LOG_EVERY_S = 30.0
@@ -26,7 +26,7 @@ class CheckProgressView:
 
     def __init__(self, *, live: bool, doing: str = "checking the") -> None:
         self._doing = doing
-        self._first: dict[str, tuple[float, int]] = {}  # of each part: when it was first seen, and its progress then
+        self._first: dict[str, tuple[float, int, int]] = {}  # of each part: when it was first seen, its progress and bytes then
         self._last: tuple[CheckProgress, float] | None = None
         self._tasks: dict[str, TaskID] = {}
         self._bars: Progress | None = None
@@ -43,6 +43,7 @@ class CheckProgressView:
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
                 transient=True,
+                redirect_stdout=sys.stdout.isatty(),  # otherwise what is printed into a file would be shown instead
             )
 
     def __enter__(self) -> Self:
@@ -64,7 +65,7 @@ class CheckProgressView:
 
     def show(self, progress: CheckProgress) -> None:
         now = time.monotonic()
-        self._first.setdefault(progress.what, (now, progress.done))
+        self._first.setdefault(progress.what, (now, progress.done, progress.n_bytes))
         self._last = (progress, now)
         if self._bars is not None:
             figures = self.figures(progress, now)
@@ -77,7 +78,7 @@ class CheckProgressView:
         if self._last is None:
             return None
         progress, at = self._last
-        since, first = self._first[progress.what]
+        since, first, _ = self._first[progress.what]
         line = f"{show_moment(time.time())} {self._doing} {progress.what}: {self.figures(progress, at)}"
         if progress.total is None:
             return f"{line}, for {show_span(time.monotonic() - since)}"
@@ -87,7 +88,7 @@ class CheckProgressView:
 
     def figures(self, progress: CheckProgress, now: float) -> str:
         """Progress and speed: what an earlier run has done does not count for this run's speed."""
-        since, first = self._first[progress.what]
+        since, first, first_bytes = self._first[progress.what]
         of_total = ""
         if progress.total is not None:
             share = f" ({100 * progress.done / progress.total:.1f} %)" if progress.total else ""
@@ -95,6 +96,8 @@ class CheckProgressView:
         else:
             of_total = progress.unit
         rate = f", {(progress.done - first) / (now - since):,.0f}/s" if now > since and progress.done > first else ""
+        if now > since and progress.n_bytes > first_bytes:
+            rate += f", {show_size((progress.n_bytes - first_bytes) / (now - since))}/s"
         return f"{progress.done:,}{of_total}{rate}"
 
     def _write_log(self) -> None:

@@ -5,12 +5,13 @@ Text from servers and archives is shown without control characters, so a page ca
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console
 from rich.text import Text
 
-from d4c_images.collection.findings import FINDINGS_SHOWN, CheckReport
+from d4c_images.collection.check_results import JoinedResults
+from d4c_images.collection.findings import REMEDIES, CheckReport, Reason
 from d4c_images.durations import counted, show_clock, show_moment, show_size, show_span
 from d4c_images.ledger.questions.from_counters import ImageCounts
 from d4c_images.report.layout import Column, Section, fitted, put, show, whole
@@ -37,7 +38,7 @@ def status_lines(report: StatusReport, console: Console, *, full: bool) -> list[
 
 
 def show_check(report: CheckReport, console: Console) -> None:
-    """Print what was checked and what was found."""
+    """Print what was checked, and the number of findings for each reason."""
     former = f", {counted(report.n_former, 'former one')}" if report.n_former else ""
     n_rows = sum(report.images_by_status.values())
     checked = [
@@ -46,6 +47,7 @@ def show_check(report: CheckReport, console: Console) -> None:
             f"{counted(report.n_images, 'stored image')}{former}, {counted(report.n_files, 'file')}, "
             f"{counted(report.n_records, 'gbifID')}",
         ),
+        *_read(report),
         *_packed(report),
         (
             "unsettled",
@@ -59,22 +61,57 @@ def show_check(report: CheckReport, console: Console) -> None:
         *checked,
         ("findings", f"{sum(report.counts.values()):,}" if report.counts else "none"),
     ]
-    counts = Section(
-        "Findings",
-        (Column("kind"), Column("number", right=True)),
-        [(kind.value, f"{n:,}") for kind, n in report.counts.items()],
-    )
-    samples = Section(
-        f"The first {FINDINGS_SHOWN} of each kind",
-        (Column("kind"), Column.of_text("what")),
-        [(finding.kind.value, clean(finding.what)) for finding in report.samples],
-    )
     rows: list[tuple[str, ...]] = [("images", status, f"{n:,}") for status, n in report.images_by_status.items()]
     rows += [("gbif_ids", status, f"{n:,}") for status, n in report.records_by_status.items()]
     by_status = Section("Rows by status", (Column("table"), Column("status"), Column("rows", right=True)), rows)
-    sections = [section for section in (counts, samples, by_status) if section.rows]
+    sections = [section for section in (_by_reason(report.counts), by_status) if section.rows]
     files = "" if report.root is None else f" and {report.root}"
-    show(f"d4c-images check of {report.ledger}{files}", lines, sections, console)
+    part = "" if report.scope.parts == 1 else f", part {report.scope.part} of {report.scope.parts}"
+    show(f"d4c-images check of {report.ledger}{files}{part}", lines, sections, console)
+
+
+def show_joined(joined: JoinedResults, console: Console) -> None:
+    """Print what the parts of a check add up to."""
+    missing = ranges(joined.missing)
+    n_done = len(joined.results)
+    began_at, ended_at = (joined.as_dict()[name] for name in ("began_at", "ended_at"))
+    lines = [
+        ("parts", f"{n_done:,} of {joined.parts:,} are done{f'; missing: {missing}' if missing else ''}"),
+        ("between", f"{show_moment(began_at)} and {show_moment(ended_at)}"),
+        ("checked", f"{counted(joined.total('n_images'), 'stored image')}, {counted(joined.total('n_files'), 'file')}"),
+        ("read", f"{counted(joined.total('n_read'), 'image')}, {show_size(joined.total('read_bytes'))}"),
+        ("findings", f"{sum(joined.counts.values()):,}" if joined.counts else "none"),
+    ]
+    sections = [section for section in (_by_reason(joined.counts),) if section.rows]
+    show("d4c-images check --summary", lines, sections, console)
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """`1-3, 7` of sorted numbers."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1] = [runs[-1][0], number]
+        else:
+            runs.append([number, number])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
+def _by_reason(counts: Mapping[Reason, int]) -> Section:
+    return Section(
+        "Findings",
+        (Column("reason"), Column("number", right=True), Column("what mends it")),
+        [(reason.value, f"{n:,}", REMEDIES[reason]) for reason, n in counts.items()],
+    )
+
+
+def _read(report: CheckReport) -> list[tuple[str, str]]:
+    scope = report.scope
+    if not scope.sha256 and not scope.decode:
+        return []
+    decoded = f", {report.n_decoded:,} decoded" if scope.decode else ""
+    sample = "" if scope.sample is None else f" (sample {scope.sample_turn + 1:,} of {scope.sample:,})"
+    return [("read", f"{counted(report.n_read, 'image')}, {show_size(report.read_bytes)}{decoded}{sample}")]
 
 
 def _packed(report: CheckReport) -> list[tuple[str, str]]:

@@ -8,11 +8,13 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from d4c_images.policy.sniff import Sniffed, sniff, sniff_tiff
 from d4c_images.stores import Place, shard
 from d4c_images.stores.partial import naming
 from d4c_images.stores.shard import Sample
 
 CHUNK_BYTES = 1 << 20
+SNIFFED_HEAD_BYTES, SNIFFED_TAIL_BYTES = 1 << 16, 1024  # as much as a download keeps of a body
 
 
 def pieces(root: Path, place: Place, size_bytes: int) -> Iterator[bytes]:
@@ -57,3 +59,17 @@ def extension_of(root: Path, place: Place) -> str:
     if sample is None:
         raise OSError(errno.EIO, f"has no image at {place.offset}", place.path)
     return sample.extension
+
+
+def sniff_stored(path: Path) -> Sniffed:
+    """What the bytes of a file claim to be."""
+    with path.open("rb") as file:
+
+        def read_at(offset: int, length: int) -> bytes:
+            file.seek(offset)
+            return file.read(length)
+
+        size_bytes = os.fstat(file.fileno()).st_size
+        tail = read_at(max(0, size_bytes - SNIFFED_TAIL_BYTES), SNIFFED_TAIL_BYTES)
+        sniffed = sniff(read_at(0, SNIFFED_HEAD_BYTES), tail, size_bytes)
+        return sniff_tiff(read_at, size_bytes) if sniffed.needs_ifd else sniffed

@@ -129,8 +129,18 @@ def test_shellcheck_finds_nothing(scheduler: Scheduler, command: str, tmp_path: 
     found = subprocess.run([str(SHELLCHECK), *files], capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
     assert "24:00:00" in text
-    assert ("=1-9\n" in text or " 1-9\n" in text) == (command == "work")
+    assert ("=1-9\n" in text or " 1-9\n" in text) == (command in ("work", "check"))
     assert "16" in text
+
+
+@pytest.mark.parametrize(("scheduler", "variable"), [(Scheduler.SGE, "SGE_TASK_ID"), (Scheduler.SLURM, "SLURM_ARRAY_TASK_ID")])
+def test_a_check_as_a_job_array_does_a_part_in_each_job(scheduler: Scheduler, variable: str, workplace: Path) -> None:
+    assert "--part" not in script(scheduler, "check", JobTerms())
+    job = workplace / "job.sh"
+    job.write_text(script(scheduler, "check", JobTerms(tasks=30, options=("--sha256",))))
+    environ = {**os.environ, variable: "3"}
+    subprocess.run(["bash", str(job), "--json"], cwd=workplace, env=environ, check=False, timeout=PATIENCE_S)
+    assert (workplace / "called").read_text().splitlines()[2:] == ["check", "--no-progress", "--sha256", "--part", "3/30", "--json"]
 
 
 def test_shell_scripts_of_the_project_pass_shellcheck() -> None:

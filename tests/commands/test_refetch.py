@@ -83,7 +83,7 @@ def check(collection: Collection) -> dict[str, int]:
     assert collection.rows("SELECT host_id, n_waiting FROM refetch_hosts WHERE n_waiting <> 0 ORDER BY 1") == collection.rows(
         "SELECT host_id, count(*) FROM refetch_queue GROUP BY 1 ORDER BY 1"
     )
-    found: dict[str, int] = json.loads(collection.run("check", "--sha256", "--json"))
+    found: dict[str, int] = json.loads(collection.run("check", "--sha256", "--json").splitlines()[-1])
     return found
 
 

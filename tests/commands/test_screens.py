@@ -190,3 +190,15 @@ def test_the_bar_of_a_check_is_gone_at_its_end_whatever_was_typed(collection: Co
         assert terminal.modes() & termios.ECHO
     assert BAR not in terminal.screen.text
     assert "findings  none" in terminal.screen.text
+
+
+@pytest.mark.slow
+def test_findings_go_into_a_file_while_the_bar_is_on_the_terminal(collection: Collection) -> None:
+    collection.root.mkdir(exist_ok=True)
+    (collection.root / "stray").write_bytes(b"")
+    command = " ".join(map(shlex.quote, collection.command("check")))
+    with on_terminal(collection, ["sh", "-c", f"{command} > findings.tsv"]) as terminal:
+        assert terminal.end() == 1
+    assert "findings  1" in terminal.screen.text
+    assert "d4c-images check of" in terminal.sent
+    assert (collection.folder / "findings.tsv").read_text().split("\t")[:2] == ["untracked", "stray"]

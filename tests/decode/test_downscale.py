@@ -342,6 +342,7 @@ LEFT = {
     "a mask": tagged(blocks(1, 1, 1), 1, 1, _254=("I", [4])),
     "a palette of 8 bits": tagged(GREY_8, 8, 3, _320=("H", list(range(256)) * 3)),
     "other inks": tagged(FOUR, 8, 5, _332=("H", [2])),
+    "inks of a JPEG": saved(Image.fromarray(FOUR.astype(numpy.uint8), "CMYK"), "TIFF", compression="jpeg"),
     "inks that begin elsewhere": tagged(FOUR, 8, 5, _336=("H", [16, 235])),
     "YCbCr that may be subsampled": tagged(THREE, 8, 6),
     "YCbCr of other weights": tagged(THREE, 8, 6, _530=("H", [1, 1]), _529=("R", [(2126, 10000), (7152, 10000), (722, 10000)])),
@@ -362,6 +363,7 @@ LEFT = {
     "transparent everywhere": plain_files.png(numpy.where(numpy.arange(4) == 3, 0, FOUR), 8, 6),
     "a GIF of parts": gif_whose_first_frame_is_a_part(),
     "JPEG 2000 in L*a*b*": jp2_of(b"\x01\0\0" + struct.pack(">I", 14)),
+    "JPEG 2000 in another space of low bits": jp2_of(b"\x01\0\0" + struct.pack(">I", 0x100 + 16)),
     "JPEG 2000 with a profile of other channels": jp2_of(b"\x02\0\0" + SRGB.replace(b"RGB ", b"CMYK", 1)),
     "JPEG 2000 with a palette": jp2_of(b"\1\0\0\0\0\0\x10", struct.pack(">I4sHBBB", 13, b"pclr", 1, 1, 7, 0)),
     "AVIF in P3": pictures.avif("a picture").replace(b"colrnclx\0\1", b"colrnclx\0\x0c", 1),
@@ -620,6 +622,11 @@ def test_jpeg_2000_of_any_depth(tmp_path: Path, is_bare: bool) -> None:
     body = saved(Image.frombytes("I;16", (WIDTH, HEIGHT), GREY_12.astype("<u2").tobytes()), "JPEG2000", no_jp2=is_bare)
     with pytest.raises(NotReduced, match="stay in the lower half"):
         smaller(tmp_path / "a.jp2", body)
+
+
+def test_an_approximate_srgb_of_jpeg_2000_is_srgb(tmp_path: Path) -> None:
+    """The third byte says how good the approximation is, not which space it is (ISO 15444-1, I.5.3.3)."""
+    smaller(tmp_path / "a.jp2", jp2_of(b"\x01\0\x02" + struct.pack(">I", 16)))
 
 
 def test_curves_that_are_as_good_as_those_of_srgb_are_no_reason(tmp_path: Path) -> None:

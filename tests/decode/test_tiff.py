@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import struct
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from d4c_images.decode import Decoder, tiff, tiff_codes, tiff_fax
+from d4c_images.decode import Decoder, tiff, tiff_codes, tiff_data, tiff_fax, tiff_pages
 from d4c_images.decode.memory_budget import MemoryBudget
 from d4c_images.model import ErrorType, Status
 from d4c_images.policy.judge import DecodeFault, DecodeResult, judge_decoded
@@ -246,6 +247,22 @@ def test_directories_may_lead_back_or_into_picture_data(tmp_path: Path) -> None:
         assert told(tmp_path, bytes(body)) == KEPT
 
 
+def test_directories_beyond_reason_are_not_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = sample("plain", "strips", 5).body
+    assert told(tmp_path, body) == (Status.SUCCESS, None)
+    monkeypatch.setattr(tiff_pages, "_MOST_DIRECTORIES", 2)
+    found = check(tmp_path, body)
+    assert (found.ok, found.reason) == (True, DecodeFault.UNREAD)
+    assert "more directories, strips or tiles than are looked at" in str(found.detail)
+
+
+def test_a_main_picture_that_can_never_have_been_there_is_damage(tmp_path: Path) -> None:
+    body = written([(scene(), Layout("plain", 80, tags=((273, 4, (0xFFFFFF00,)),)))]).body
+    found = check(tmp_path, body, of=sample("plain", "one strip").body)
+    assert (found.ok, found.reason) == (False, DecodeFault.TRUNCATED)
+    assert "its picture would lie far beyond the end" in str(found.detail)
+
+
 def test_a_next_directory_that_may_have_been_cut_off_was(tmp_path: Path) -> None:
     sheet = sample("plain", "strips")
     for beyond in (0, 1, 2, 1000, 20 * len(sheet.body), 900 * len(sheet.body)):
@@ -427,6 +444,14 @@ def test_a_jpeg_larger_than_its_strip_is_damage(tmp_path: Path) -> None:
         body = bytearray(sheet.body)
         struct.pack_into(">H", body, sheet.body.index(b"\xff\xc0", sheet.data[1][0]) + at, value)
         assert told(tmp_path, bytes(body)) == AGAIN
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_pieces_are_wrapped_as_the_rows_of_a_grey_picture(n: int) -> None:
+    rows = [bytes(range(at, at + 50)) for at in range(n)]
+    for number, pack in ((1, bytes), (8, zlib.compress)):
+        with Image.open(io.BytesIO(tiff_data._grey(number, 50, [pack(row) for row in rows]))) as picture:
+            assert (picture.size, picture.tobytes()) == ((50, n), b"".join(rows))
 
 
 def test_strips_may_share_their_data(tmp_path: Path) -> None:

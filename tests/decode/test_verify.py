@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from d4c_images.decode import Decoder, gif, jpeg2000, png
-from d4c_images.decode.faults import Unread, counted
+from d4c_images.decode import Decoder, boxes, gif, jpeg2000, png
+from d4c_images.decode.faults import Damaged, Unread, counted
 from d4c_images.decode.memory_budget import MemoryBudget
 from d4c_images.model import Claim, ErrorType, Reply, Status
 from d4c_images.policy.judge import CodePolicy, DecodeFault, DecodeResult, judge, judge_decoded
@@ -406,6 +406,14 @@ BOXES: dict[str, tuple[bytes, str]] = {
     "HEIC, zeros behind the end": (HEIC + bytes(3000), "kept"),
     "HEIC, zeros in its boxes": (HEIC[:60] + bytes(40) + HEIC[100:], "again"),
 }
+
+
+def test_a_codestream_without_sizes_makes_no_sense(tmp_path: Path) -> None:
+    at = J2K.index(b"\xff\x51")
+    path = tmp_path / "a.j2k"
+    path.write_bytes(J2K[:at] + J2K[at + 2 + int.from_bytes(J2K[at + 2 : at + 4], "big") :])
+    with path.open("rb") as file, pytest.raises(Damaged, match="makes no sense"):
+        boxes.walk_jpeg_2000(file, path.stat().st_size)
 
 
 @pytest.mark.parametrize("name", BOXES)

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from d4c_images import cli
 from d4c_images.collection.check import CheckOptions, CheckReport, check
+from d4c_images.collection.check_state import files_of_checks
 from d4c_images.commands import session
 from d4c_images.errors import Stopped
 from d4c_images.ledger.file import owner
@@ -180,7 +181,7 @@ def test_the_check_of_a_ledger_is_linear(tmp_path: Path, shape: Callable[[Maker,
             steps = Steps(ledger._connected())
             with mock.patch.object(audit, "database_errors", return_value=[]):  # which takes the connection's handler
                 report = check(ledger, None, CheckOptions(ledger_only=True))
-            assert report.ok, report.samples
+            assert report.ok, report.counts
             counted.append(steps.n)
     assert counted[1] <= 2.3 * counted[0]
 
@@ -557,10 +558,10 @@ def test_a_killed_check_goes_on_where_it_was(tmp_path: Path, error: Exception) -
         with pytest.raises(type(error)):
             check_ledger(make.path, unkind(n, error))
         again = check_ledger(make.path, left.append)
-        assert (again.counts, again.samples, again.n_records) == (whole.counts, whole.samples, whole.n_records)
+        assert (again.counts, again.n_records) == (whole.counts, whole.n_records)
         assert (again.images_by_status, again.records_by_status) == (whole.images_by_status, whole.records_by_status)
         assert n + len(left) <= len(calls) + 1, "no step is done again"
-        assert not Path(f"{make.path}.check").exists()
+        assert not files_of_checks(make.path, ".state")
 
 
 @pytest.mark.usefixtures("small_steps")
@@ -570,7 +571,7 @@ def test_what_a_run_has_changed_meanwhile_is_counted_anew(tmp_path: Path) -> Non
     finalize(make.done(), lambda progress: None)
     make.ledger.close()
     make.path.with_name("ledger").touch()
-    assert check_ledger(make.path).counts.keys() == {"counter mismatch"}, "no lists of untried images were made"
+    assert check_ledger(make.path).counts.keys() == {"counter_mismatch"}, "no lists of untried images were made"
     db = sqlite3.connect(make.path, isolation_level=None)
     db.execute("UPDATE image_rows SET not_before = 0 WHERE status = 'pending'")
     assert check_ledger(make.path).ok
@@ -582,7 +583,7 @@ def test_what_a_run_has_changed_meanwhile_is_counted_anew(tmp_path: Path) -> Non
     recount_images(db)
     db.close()
     report = check_ledger(make.path)
-    assert report.ok, report.samples
+    assert report.ok, report.counts
     assert report.went_on is not None
 
 
@@ -594,10 +595,10 @@ def test_findings_of_an_earlier_check_do_not_outlive_a_repair(tmp_path: Path) ->
     make.done().close()
     with pytest.raises(Killed):
         check_ledger(make.path, unkind(24, Killed()))
-    assert Path(f"{make.path}.check").exists()
+    assert files_of_checks(make.path, ".state")
     roll_up(make.path)
     report = check_ledger(make.path)
-    assert report.ok, report.samples
+    assert report.ok, report.counts
     assert report.went_on is None
 
 
@@ -609,7 +610,13 @@ def test_a_check_that_cannot_be_kept_begins_anew_without_a_word(tmp_path: Path) 
     with mock.patch.object(Path, "write_text", side_effect=PermissionError), pytest.raises(Killed):
         check_ledger(make.path, unkind(20, Killed()))
     assert check_ledger(make.path).went_on is None
-    Path(f"{make.path}.check").write_text('{"terms": 7')
+    with mock.patch("d4c_images.collection.check_state._is_mine", return_value=False), pytest.raises(Killed):
+        check_ledger(make.path, unkind(20, Killed()))
+    assert check_ledger(make.path).went_on is None
+    with pytest.raises(Killed):
+        check_ledger(make.path, unkind(20, Killed()))
+    [state] = files_of_checks(make.path, ".state")
+    state.write_text('{"mark": 7')
     assert check_ledger(make.path).went_on is None
 
 

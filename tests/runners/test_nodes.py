@@ -518,7 +518,7 @@ def test_shards_of_workers_that_are_killed_and_cut_off(collection: Collection, p
         assert job.returncode == 0, text
     is_complete(collection, n)
     assert collection.rows("SELECT count(*) FROM images WHERE file_offset IS NULL") == [(0,)]
-    found = json.loads(collection.run("check", "--sha256", "--json"))
+    found = json.loads(collection.run("check", "--sha256", "--json").splitlines()[-1])
     assert (found["n_images"], found["counts"]) == (n, {})
     print(publishers.counters()["requests"] - n, "requests made twice;", found["n_unused"], "images packed twice")
     no_host_saw_more_than_its_limit(publishers)

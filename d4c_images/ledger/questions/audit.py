@@ -21,14 +21,17 @@ AUDIT_STEP_ROWS = 5_000
 WATCH_INSTRUCTIONS = 1_000_000
 
 SUCCESSES = """
-SELECT image_id, file_path, file_offset, file_size, sha256 FROM image_rows
+SELECT image_id, file_path, file_offset, file_size, sha256, error_type FROM image_rows
 WHERE image_id > ? AND image_id <= ? AND status = 'success'
 """
 FORMER_IMAGES = """
-SELECT image_id, file_path, file_offset, file_size, sha256 FROM former_rows
+SELECT image_id, file_path, file_offset, file_size, sha256, error_type, 1 FROM former_rows
 WHERE image_id > ? AND image_id <= ? AND file_path IS NOT NULL
 """
-SUCCESS = "SELECT image_id, file_path, file_offset, file_size, sha256 FROM image_rows WHERE image_id = ? AND status = 'success'"
+SUCCESS = """
+SELECT image_id, file_path, file_offset, file_size, sha256, error_type FROM image_rows
+WHERE image_id = ? AND status = 'success'
+"""
 LEASES = "SELECT lease_id FROM leases"
 STORE_TOKEN = "SELECT token FROM store"
 LOST = "SELECT image_id, lease_id FROM lent WHERE lease_id NOT IN (SELECT lease_id FROM leases) LIMIT ?"
@@ -48,6 +51,8 @@ class FileRow:
     offset: int | None
     size_bytes: int | None
     sha256: bytes | None
+    error_type: str | None  # its flag
+    is_former: bool = False  # what was stored before its publisher changed it
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ HAS_VERIFICATIONS = "SELECT 1 FROM sqlite_schema WHERE name = 'verifications'"
 VERIFICATIONS = """
 SELECT check_id, began_at, ended_at, root, last_image_id, part, n_parts, block_ids, with_sha256, with_decode, sample, sample_turn,
        n_images, n_read, n_decoded, n_findings, n_ledger_findings
-FROM verifications ORDER BY ended_at DESC, check_id LIMIT ?
+FROM verifications ORDER BY ended_at DESC, check_id DESC LIMIT ?
 """
 REPAIRED_AT = f"""
 SELECT coalesce(max(started_at), 0) FROM runs WHERE command = '{REPAIR}' AND ending GLOB 'ended*'
@@ -53,7 +53,7 @@ def verifications(ledger: Reader) -> list[Verification]:
 def last_verified(ledger: Reader, not_taken_over: Iterable[Verification], now: float) -> LastVerified:
     """`not_taken_over`: results that no writer has taken over yet; one that is in the ledger, too, counts once."""
     known = {one.check_id: one for one in [*not_taken_over, *verifications(ledger)]}
-    newest_first = sorted(known.values(), key=lambda one: (-one.ended_at, one.check_id))
+    newest_first = sorted(known.values(), key=lambda one: (one.ended_at, one.check_id), reverse=True)
     recent = [one for one in newest_first if one.ended_at >= now - WITHIN_DAYS * 86400]
     repaired_at = number(ledger.rows, REPAIRED_AT)
     return LastVerified(

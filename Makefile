@@ -2,8 +2,8 @@
 # "make help" shows each line that begins with "##" beside the target below it, under the last "##@" as a heading.
 .DEFAULT_GOAL = help
 .PHONY: help run test test-fast test-system test-sge test-but-sge lint docs picture new-publisher lock clean
-.PHONY: bench-ingest bench-fetch bench-publishers bench-race bench-cpu bench-makespan bench-scale bench-soak campaign-weeks campaign-damage
-.PHONY: campaign-mutants campaign-disk-faults campaign-repair
+.PHONY: bench-ingest bench-fetch bench-publishers bench-race bench-cpu bench-makespan bench-scale bench-check bench-soak
+.PHONY: campaign-weeks campaign-damage campaign-mutants campaign-disk-faults campaign-repair
 
 BIN = .venv/bin
 # Half of what a test does is to wait for a socket or a process.
@@ -69,6 +69,10 @@ bench-cpu: $(DEV_READY)
 ## what a ledger of 50 M rows costs, and skewed tables
 bench-scale: $(DEV_READY)
 	$(BIN)/python -m bench.scale --shapes
+
+## how fast a collection is verified, beside sha256sum, and a ledger of 1 M and 50 M rows, beside one SELECT
+bench-check: $(DEV_READY)
+	$(BIN)/python -m bench.check --rows 1000000 50000000
 
 ## whether a long run grows
 bench-soak: $(DEV_READY)

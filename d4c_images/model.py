@@ -498,6 +498,32 @@ class Totals:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What one finished `check`, or one part of it, says of the images up to `last_image_id`.
+
+    Part k of n has every n-th block of `block_ids` image numbers, from block k on; the first one includes the ledger itself.
+    """
+
+    check_id: str  # its own: whoever meets it twice counts it once
+    began_at: int  # unix time
+    ended_at: int
+    root: str | None  # the image root; None: no file was looked at
+    last_image_id: int  # 0: no image
+    part: int
+    n_parts: int  # 1: the check was not divided
+    block_ids: int
+    with_sha256: bool  # files were read and their SHA-256 compared; else presence and size alone
+    with_decode: bool
+    sample: int | None  # one image of so many was read and decoded; None: each
+    sample_turn: int  # which of the samples of this size
+    n_images: int  # stored images whose files were looked at
+    n_read: int
+    n_decoded: int
+    n_findings: int
+    n_ledger_findings: int  # of them, those in the ledger itself
+
+
 def _pickle_as_call(noun: Any) -> None:
     """Pickle as a call of the class with its fields: five times as fast as dataclass's way for frozen slots."""
     of = attrgetter(*(one.name for one in fields(noun)))

@@ -17,7 +17,7 @@ from d4c_images.ledger.file.backup_note import BackupNote, LedgerFacts
 from d4c_images.ledger.file.identify import FoundLedger
 from d4c_images.ledger.file.reader import Reader
 
-SPARE_BYTES = 1 << 20  # for notes and folders
+SPARE_FOR_NOTES_BYTES = 1 << 20  # for notes and folders
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +141,8 @@ def check_sound(path: Path, what: str, size: int, show: ShowStep) -> None:
 def check_room(path: Path, size: int) -> None:
     """Raise `LedgerError` if the folder has too little space for this file."""
     free = shutil.disk_usage(path.absolute().parent).free
-    if free < size + SPARE_BYTES:
+    if free < size + SPARE_FOR_NOTES_BYTES:
         raise LedgerError(
-            f"no space for {path}: it takes {show_size(size + SPARE_BYTES)}, and {path.absolute().parent} has "
+            f"no space for {path}: it takes {show_size(size + SPARE_FOR_NOTES_BYTES)}, and {path.absolute().parent} has "
             f"{show_size(free)} free. Nothing was written"
         )

@@ -34,7 +34,7 @@ SUFFIX = ".check"
 FORMAT = 4  # earlier ones had other names for findings, and kept some of them in the checkpoint
 SAVE_EVERY_S = 5.0
 MAX_AGE_S = 7 * 86400.0  # after that a collection has changed too much
-DRAFT_SUFFIX = "new"
+UNFINISHED_SUFFIX = "new"
 
 
 def fingerprint(ledger: Reader) -> list[object]:
@@ -200,7 +200,9 @@ class CheckState:
         oldest = self._clock() - MAX_AGE_S
         newest: dict[str, float] = {}
         files = [
-            path for path in files_of_checks(self._ledger.path) if path.suffix in (SUFFIX, ".state", ".found", f".{DRAFT_SUFFIX}")
+            path
+            for path in files_of_checks(self._ledger.path)
+            if path.suffix in (SUFFIX, ".state", ".found", f".{UNFINISHED_SUFFIX}")
         ]
         for path in files:
             with suppress(OSError):
@@ -227,7 +229,7 @@ def _is_mine(file: BinaryIO, path: Path) -> bool:
 
 
 def _replace(path: Path, text: str) -> None:
-    new = path.with_name(f"{path.name}.{os.getpid()}.{DRAFT_SUFFIX}")
+    new = path.with_name(f"{path.name}.{os.getpid()}.{UNFINISHED_SUFFIX}")
     try:
         new.write_text(text, encoding="utf-8")
         new.replace(path)

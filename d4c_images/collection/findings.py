@@ -15,6 +15,8 @@ from typing import Any
 
 from d4c_images.errors import printable
 
+LEFT_SHOWN = 20  # of what a command had to leave; all are counted
+
 
 class Reason(StrEnum):
     """What is wrong: a closed list."""

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from d4c_images.collection.findings import FINDINGS_SHOWN, Finding, Reason
+from d4c_images.collection.findings import LEFT_SHOWN, Finding, Reason
 from d4c_images.errors import StoreError
 from d4c_images.ledger.queue.relocating import NamedBytes
 from d4c_images.stores import Place, reading
@@ -57,7 +57,7 @@ class Moved:
     def leave(self, stored: NamedBytes, why: Finding) -> None:
         self.n_left += 1
         self.left_bytes += stored.size_bytes or 0
-        if self.n_left <= FINDINGS_SHOWN:
+        if self.n_left <= LEFT_SHOWN:
             self.left.append(why)
 
 

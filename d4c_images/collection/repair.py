@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 from d4c_images import crash
-from d4c_images.collection.findings import CheckProgress, Finding, Reason
+from d4c_images.collection.findings import LEFT_SHOWN, CheckProgress, Finding, Reason
 from d4c_images.collection.repair_decisions import ROW_REASONS, Act, Bytes, FileRole, decide
 from d4c_images.collection.repair_files import Adopter, FoundFile, found_files, found_samples, numbers_in, proper_path
 from d4c_images.collection.repair_list import CheckNumbers, RepairList
@@ -37,7 +37,6 @@ from d4c_images.system import clocks
 
 FINDINGS_AT_ONCE = 500
 LOOK_THREADS = max(1, min(8, os.cpu_count() or 1))
-LEFT_SHOWN = 20
 IMAGE_STEP, FILE_STEP, SAMPLE_STEP = "images", "files", "packed images"
 STEPS = (IMAGE_STEP, FILE_STEP, SAMPLE_STEP)
 FILE_REASONS = frozenset((Reason.UNTRACKED, Reason.LEFTOVER))

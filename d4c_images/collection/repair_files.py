@@ -30,7 +30,7 @@ from d4c_images.stores.partial import ImageNumbers, numbers_of, stem_of
 from d4c_images.stores.shard import Sample
 from d4c_images.system import clocks
 
-SAMPLES_AT_ONCE = 1_000
+SAMPLES_LOOKED_AT = 1_000
 NEVER_ADOPTED = frozenset((ErrorType.PLACEHOLDER, ErrorType.SAME_IMAGE, ErrorType.ROBOTS_TAG, ErrorType.TOO_LARGE))
 
 
@@ -98,7 +98,7 @@ def found_samples(ask: Ask, root: Path, token: str) -> Iterator[tuple[str, int, 
         path = f"{PACKS_FOLDER}/{name}"
         with (root / path).open("rb", buffering=0) as file:
             samples = shard.samples(file.fileno(), 0, os.fstat(file.fileno()).st_size)
-            while some := list(islice(samples, SAMPLES_AT_ONCE)):
+            while some := list(islice(samples, SAMPLES_LOOKED_AT)):
                 yield name, some[-1].end, _found_samples(ask, path, some)
 
 

@@ -133,11 +133,22 @@ def owned(
             open_and_own(path, command, me, clocks.now, say, disk=disk, create=create, terms=terms, patience=patience) as ledger,
             clocks.now.leading(ledger.lead_s),
         ):
+            if terms is None or not terms.leave_as_is:
+                _record_checks(ledger)
             yield ledger
     except LedgerAwaited as awaited:
         if wait.rounds is not None:
             awaited.exit_code = wait.rounds.exit_code(0)
         raise
+
+
+def _record_checks(ledger: connect.Ledger) -> None:
+    """Record what checks have left next to the ledger. Imports nothing if there is none."""
+    names = (path.name for path in ledger.path.absolute().parent.iterdir())
+    if any(name.startswith(f"{ledger.path.name}.check.") and name.endswith(".jsonl") for name in names):
+        from d4c_images.collection.verifications import record_checks
+
+        record_checks(ledger, clocks.now.to_wall(clocks.now()))  # checks have the time of the wall
 
 
 def deadline(args: argparse.Namespace, now: datetime) -> float | None:

@@ -39,6 +39,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     from rich.console import Console
 
+    from d4c_images.collection.verifications import found_by_checks
     from d4c_images.ledger.file.reader import open_reader
     from d4c_images.report.export_tables import write_tables
     from d4c_images.report.render import show_status
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if args.watch is not None:
         return _watch(args)
     with open_reader(args.ledger) as ledger:
-        report = status_report(ledger, time.time())
+        report = status_report(ledger, time.time(), found_by_checks(args.ledger))
         if args.tables is not None:
             for path in write_tables(ledger, args.tables):
                 print(printable(str(path)), file=sys.stderr)
@@ -62,6 +63,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 def _watch(args: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from d4c_images.collection.verifications import found_by_checks
     from d4c_images.ledger.file.reader import open_reader
     from d4c_images.report.render import status_lines
     from d4c_images.report.status import status_report
@@ -71,7 +73,7 @@ def _watch(args: argparse.Namespace) -> int:
 
     def lines() -> list[Text]:
         with open_reader(args.ledger) as ledger:
-            report = status_report(ledger, time.time())
+            report = status_report(ledger, time.time(), found_by_checks(args.ledger))
         return status_lines(report, console, full=args.full)
 
     watch(lines, console, args.watch)

@@ -140,6 +140,8 @@ def summary_lines(report: StatusReport) -> list[tuple[str, str]]:
     lines.append(("stored", f"{images.success:,} of {counted(images.total, 'image')}{share}, {show_size(images.stored_bytes)}"))
     if report.n_former:
         lines.append(("changed", f"{counted(report.n_former, 'time')} by their publishers; the bytes before that are kept"))
+    if images.success:
+        lines.append(("verified", _verified(report)))
     lines.append(("left", f"{counted(images.left, 'image')}{_end(report)}"))
     if report.paused_hosts:
         names = ", ".join(map(clean, report.paused_hosts[:PAUSED_SHOWN]))
@@ -163,6 +165,28 @@ def _end(report: StatusReport) -> str:
         return ""
     end = show_moment(int(report.made_at + last.eta_s))
     return f"; {clean(last.host)} finishes last: {counted(last.n_left, 'image')} in about {show_span(last.eta_s)}, {end}"
+
+
+def _verified(report: StatusReport) -> str:
+    """How much of what is stored was recently compared with its files, how closely, and the command that goes on from there."""
+    found, n_stored = report.verified, report.images.success
+    depths = (("by SHA-256", found.n_sha256), ("decoded", found.n_decode), ("by size", found.n_size))
+    (how, share), *others = [(how, _whole_share(n, n_stored)) for how, n in depths if n] or [("", "")]
+    if how:
+        more = ", ".join(f"{other} {also}" for also, other in others if other != share)
+        text = f"{share} of the stored images within {found.within_days} days {how}{f' ({more})' if more else ''}"
+    elif found.last_at is not None:
+        text = f"nothing within {found.within_days} days, last on {show_moment(found.last_at)}"
+    else:
+        text = "never"
+    if found.n_findings:
+        return f"{text}; {counted(found.n_findings, 'finding')}: d4c-images check --repair"
+    return text if how else f"{text}: d4c-images check --sha256"
+
+
+def _whole_share(n: int, total: int) -> str:
+    """Rounded down, so that only all of them are 100 %."""
+    return f"{min(100, 100 * n // total)} %" if 100 * n >= total else "less than 1 %"
 
 
 def _flags(images: ImageCounts) -> str:

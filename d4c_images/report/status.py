@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from d4c_images.ledger.file.reader import Reader
-from d4c_images.ledger.questions import from_counters, overview, run_list
+from d4c_images.ledger.questions import from_counters, overview, run_list, verified
 from d4c_images.ledger.questions.overview import (
     ArchiveState,
     FailureCount,
@@ -18,7 +19,8 @@ from d4c_images.ledger.questions.overview import (
     NotAgain,
     Traffic,
 )
-from d4c_images.model import RecordStatus
+from d4c_images.ledger.questions.verified import LastVerified
+from d4c_images.model import RecordStatus, Verification
 from d4c_images.policy.limits import HostLimits
 from d4c_images.report.run_states import RunState, run_state, who_goes_on
 
@@ -41,6 +43,7 @@ class StatusReport:
     failures: tuple[FailureCount, ...]
     not_again: tuple[NotAgain, ...]  # of refetched images
     n_former: int  # what was stored before publishers changed it
+    verified: LastVerified  # what checks have found of the stored images
     non_image_answers: tuple[NonImageAnswer, ...]
     traffic: Traffic
     worst_hosts: tuple[HostCounts, ...]
@@ -60,12 +63,12 @@ class StatusReport:
         return values
 
 
-def status_report(ledger: Reader, now: float) -> StatusReport:
-    """The state of the ledger at one moment; `now` is unix time."""
-    return ledger.at_one_moment(lambda: _ask(ledger, now))
+def status_report(ledger: Reader, now: float, checked: Sequence[Verification] = ()) -> StatusReport:
+    """The state of the ledger at one moment; `now` is unix time. `checked`: results of checks that no writer has taken over yet."""
+    return ledger.at_one_moment(lambda: _ask(ledger, now, checked))
 
 
-def _ask(ledger: Reader, now: float) -> StatusReport:
+def _ask(ledger: Reader, now: float, checked: Sequence[Verification]) -> StatusReport:
     download, other = (
         None if row is None else run_state(row, ledger.copied_at or now)
         for row in (run_list.last_download(ledger), run_list.last_other_run(ledger))
@@ -86,6 +89,7 @@ def _ask(ledger: Reader, now: float) -> StatusReport:
         failures=tuple(overview.failures(ledger)),
         not_again=tuple(overview.not_again(ledger)),
         n_former=overview.n_former(ledger),
+        verified=verified.last_verified(ledger, checked, now),
         non_image_answers=tuple(overview.non_image_answers(ledger, TOP)),
         traffic=overview.traffic(ledger, now),
         worst_hosts=tuple(overview.worst_hosts(ledger, TOP)),

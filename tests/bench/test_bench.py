@@ -27,6 +27,7 @@ FEW = "https://inaturalist-open-data.s3.amazonaws.com/photos/1/original.jpg\nhtt
             {"images_per_s_5000", "start_s_5000", "rss_mb_5000", "status_s_5000", "hosts_s_5000", "worst_shape_growth"}
             | {f"{name}_rows_per_s_5000" for name in ("finalize", "check", "export", "placeholders", "init_again")},
         ),
+        ("check", ["--quick"], {"ratio_to_sha256sum", "ratio_to_scan_50m", "rss_mb"}),
         ("shapes", ["--quick"], {"worst_shape_growth", "worst_shape", "worst_shape_memory", "shapes_above"}),
         ("cpu", ["--quick"], {"ratio_to_img2dataset", "ratio_to_curl_plus_decode", "cases"}),
         ("makespan", ["--quick"], {"ratio_to_bound", "limit_violations", "best_peer_ratio"}),

@@ -50,8 +50,8 @@ def test_the_list_of_hosts_has_the_one_that_ends_last_first(collection: Collecti
     status = collection.call("status")
     assert "b.example.org finishes last: 20 images in about 19 min" in status or "20 min" in status
     with closing(sqlite3.connect(collection.ledger)) as db, db:
-        db.execute("UPDATE host_rows SET blocked_until = ? WHERE host LIKE 'c.%'", (int(time.time()) + 90_000,))
-    assert "c.example.net finishes last: 1 image in about 1 d 0 h" in collection.call("status"), "not before its block ends"
+        db.execute("UPDATE host_rows SET blocked_until = ? WHERE host LIKE 'c.%'", (int(time.time()) + 91_800,))
+    assert "c.example.net finishes last: 1 image in about 1 d 1 h" in collection.call("status"), "not before its block ends"
 
 
 @pytest.mark.slow

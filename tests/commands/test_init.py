@@ -196,7 +196,7 @@ def zip_of(**members: bytes) -> Callable[[Path], Path]:
 BAD: dict[str, tuple[Callable[[Path], Path], int, str]] = {
     "no such file": (lambda folder: folder / "nothing.zip", 2, "no such file"),
     "a device": (lambda folder: Path("/dev/null"), 2, "neither a file nor a folder"),
-    "unreadable": (lambda folder: Path("/proc/self/mem"), 2, "cannot be read: Input/output error"),
+    "unreadable": (lambda folder: Path("/proc/self/mem"), 1, "cannot be read: Input/output error"),
     "empty": (bad("empty.txt"), 2, "the file is empty"),
     "an empty zip": (written("download.zip", b""), 2, "not a zip file (it is empty)"),
     "not a zip": (written("download.zip", b"<html><title>504 Gateway"), 2, "is not a zip file"),

@@ -42,7 +42,9 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("check",),
     ("placeholders",),
     ("unpack", "--to", "out"),
+    ("store", "convert", "--to", "pack"),
     ("export", "out.csv"),
+    ("backup", "out.sqlite"),
     ("migrate",),
     ("migrate", "--no-backup"),
 )

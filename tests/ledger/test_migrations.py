@@ -365,7 +365,7 @@ NOT_BEGUN = {"backup.after_rename", "migrate.before_begun"}
 
 
 def later(folder: Path, *arguments: str, crash_at: str | None = None, disk: str = "local") -> subprocess.CompletedProcess[str]:
-    """The program of version 4."""
+    """The program of version 5."""
     environ = {**os.environ, "PYTHONPATH": str(PROJECT), "D4C_LEDGER_DISK": disk} | ({"D4C_CRASH_AT": crash_at} if crash_at else {})
     command = [sys.executable, "-m", "tests.support.migrating", *arguments, "--ledger", str(folder / "ledger.sqlite")]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environ, timeout=PATIENCE_S, check=False)
@@ -373,7 +373,7 @@ def later(folder: Path, *arguments: str, crash_at: str | None = None, disk: str 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[old_ledgers.Rows, dict[str, str]]:
-    """What a migration to version 4 makes of the ledger if nobody disturbs it."""
+    """What a migration to version 5 makes of the ledger if nobody disturbs it."""
     folder = tmp_path_factory.mktemp("undisturbed")
     path = with_texts(old_ledgers.unpack(1, folder))
     done = later(folder, "migrate")
@@ -420,7 +420,7 @@ def test_killed_between_rows(point: str, undisturbed: tuple[old_ledgers.Rows, di
         for command in () if point in ENDED else ("status", "download", "hosts"):
             refused = later(tmp_path, command)
             assert refused.returncode == 1
-            assert "is in the middle of a migration to ledger version 4" in refused.stderr
+            assert "is in the middle of a migration to ledger version 5" in refused.stderr
     done = later(tmp_path, "migrate")
     assert done.returncode == 0, done.stderr
     assert (old_ledgers.rows(path), old_ledgers.objects(path)) == undisturbed
@@ -439,7 +439,7 @@ def test_killed_between_rows_on_a_shared_disk(
     for command in ("status", "download"):
         refused = later(tmp_path, command, disk="shared")
         assert refused.returncode == 1
-        assert "is in the middle of a migration to ledger version 4" in refused.stderr
+        assert "is in the middle of a migration to ledger version 5" in refused.stderr
     done = later(tmp_path, "migrate", disk="shared")
     assert done.returncode == 0, done.stderr
     assert (old_ledgers.rows(path), old_ledgers.objects(path)) == undisturbed
@@ -451,8 +451,8 @@ def version_4(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in ((schema, "SCHEMA_VERSION"), (schema, "TABLES"), (migrations, "MIGRATIONS")):
         monkeypatch.setattr(module, name, getattr(module, name))
     monkeypatch.setattr(versions, "SHAPES", dict(versions.SHAPES))
-    migrating.become_version_4()
-    monkeypatch.setitem(versions.SHAPES, 4, {k: v for k, v in versions.SHAPES[4].items() if k != "table words"})
+    migrating.become_version_5()
+    monkeypatch.setitem(versions.SHAPES, 5, {k: v for k, v in versions.SHAPES[5].items() if k != "table words"})
 
 
 @pytest.mark.usefixtures("version_4")
@@ -461,7 +461,7 @@ def test_who_wants_to_write_is_told_to_migrate_first(path: Path, capsys: pytest.
     before = path.read_bytes()
     for command in (FINALIZE, ("download", "--ledger", "ledger.sqlite"), ("status", "--ledger", "ledger.sqlite")):
         assert main(command) == 1
-        assert "has ledger version 1, but this d4c-images needs version 4" in capsys.readouterr().err
+        assert "has ledger version 1, but this d4c-images needs version 5" in capsys.readouterr().err
     assert path.read_bytes() == before
 
 

@@ -8,9 +8,10 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -394,6 +395,28 @@ def test_names_of_one_record_cost_the_same_each(tmp_path: Path, shape: Callable[
     assert counted[1] <= 2.3 * counted[0]
 
 
+def test_ranges_of_records_are_measured_once_if_they_are_like_those_before(tmp_path: Path) -> None:
+    """As in GBIF's tables, more images than records. Measuring too much, again and again, took as long as all the rest."""
+    make = Maker(tmp_path / "ledger")
+    for at in range(0, 900, 9):
+        for gbif_id in range(at, at + 8):
+            n = 2 if gbif_id == at else 1
+            make.record(1 + gbif_id, make.n_images + 1, n, n)
+            for image_no in range(n):
+                make.image(1 + gbif_id, image_no)
+    make.done().close()
+    with open_reader(make.path) as reader:
+        asked = []
+
+        def ask(sql: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
+            asked.append(sql)
+            return reader.rows(sql, parameters)
+
+        n_steps = sum(1 for _ in recount.record_steps(ask, recount.Position(), 90))
+    assert n_steps == 11
+    assert asked.count(recount.MEASURE) == n_steps + 2, "once too much at the beginning, and once at the end"
+
+
 # -- going on after a kill
 
 
@@ -413,6 +436,7 @@ def mixed(make: Maker, n: int) -> None:
 PROGRAM = """
 import sys, time
 from pathlib import Path
+from typing import Any
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.ledger.rows import rollup

@@ -13,6 +13,7 @@ import time
 import tracemalloc
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -23,8 +24,9 @@ from d4c_images.errors import D4CError, LedgerError
 from d4c_images.ledger.file import connect, owner
 from d4c_images.ledger.file.reader import open_reader
 from d4c_images.ledger.questions import tables
+from d4c_images.model import Verification
 from d4c_images.report.export_tables import write_tables
-from d4c_images.report.render import clean, show_status
+from d4c_images.report.render import _whole_share, clean, show_status
 from d4c_images.report.status import StatusReport, status_report
 from tests.support.sample_ledger import HOSTS, LICENCES, NOW, SAMPLES, make_ledger
 
@@ -302,3 +304,82 @@ def test_a_long_page_does_not_push_the_figures_out(path: Path) -> None:
         assert re.search(r"^pages\.example\.org +invalid_content_type +1( +words words|$)", text, re.MULTILINE), text
         assert "words words" in text
         assert "…" not in text, "nothing is cut"
+
+
+def checked(n_images: int, days_ago: float, **more: Any) -> Verification:
+    """A check of so many days ago, of all blocks or, with `part`, of a quarter of them."""
+    at, is_read = int(NOW - 86400 * days_ago), more.get("with_sha256", True)
+    cells: dict[str, Any] = {
+        "check_id": f"{at}, {more}",
+        "began_at": at - 60,
+        "ended_at": at,
+        "root": "/images",
+        "last_image_id": 4000,
+        "part": 1,
+        "n_parts": 4 if "part" in more else 1,
+        "block_ids": 1000,
+        "with_sha256": True,
+        "with_decode": False,
+        "sample": None,
+        "sample_turn": 0,
+        "n_images": n_images,
+        "n_read": n_images if is_read else 0,
+        "n_decoded": n_images if "with_decode" in more else 0,
+        "n_findings": 0,
+        "n_ledger_findings": 0,
+    }
+    return Verification(**{**cells, **more})
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        ([], "never: d4c-images check --sha256"),
+        ([checked(4, 1)], "100 % of the stored images within 30 days by SHA-256"),
+        (
+            [checked(3, 1, n_findings=1)],
+            "75 % of the stored images within 30 days by SHA-256; 1 finding: d4c-images check --repair",
+        ),
+        ([checked(4, 1, with_sha256=False)], "100 % of the stored images within 30 days by size"),
+        (
+            [
+                checked(4, 1, with_sha256=False),
+                checked(1, 2, part=1),
+                checked(1, 2, part=2, with_decode=True),
+                checked(1, 2, part=4, with_decode=True),
+            ],
+            "75 % of the stored images within 30 days by SHA-256 (50 % decoded, 100 % by size)",
+        ),
+        ([checked(4, 31)], "nothing within 30 days, last on 2026-12-15T08:00:00+00:00: d4c-images check --sha256"),
+        (
+            [checked(4, 31, n_findings=2)],
+            "nothing within 30 days, last on 2026-12-15T08:00:00+00:00; 2 findings: d4c-images check --repair",
+        ),
+        ([checked(0, 1, last_image_id=0, n_findings=2, n_ledger_findings=2)], "never; 2 findings: d4c-images check --repair"),
+    ],
+    ids=["nothing", "all", "a finding", "size", "depths", "long ago", "long ago with findings", "the ledger alone"],
+)
+def test_a_line_says_how_much_was_verified_recently_and_what_to_do(
+    found: list[Verification], text: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    with open_reader(path) as ledger:
+        report = status_report(ledger, NOW, found)
+    assert f"verified  {text}\n" in text_of(report)
+
+
+def test_shares_of_what_is_verified_are_rounded_down() -> None:
+    assert [_whole_share(n, 1000) for n in (1000, 1003, 999, 10, 9)] == ["100 %", "100 %", "99 %", "1 %", "less than 1 %"]
+
+
+def test_a_ledger_without_stored_images_says_nothing_of_verifying_them(tmp_path: Path) -> None:
+    connect.open_ledger(tmp_path / "new", create=True).close()
+    assert "verified" not in text_of(report_of(tmp_path / "new"))
+
+
+def test_json_says_what_was_verified(path: Path) -> None:
+    with open_reader(path) as ledger:
+        values = json.loads(json.dumps(status_report(ledger, NOW, [checked(3, 1, n_findings=1)]).as_dict()))
+    found = {"last_at": NOW - 86400, "within_days": 30, "n_size": 3, "n_sha256": 3, "n_decode": 0, "n_findings": 1}
+    assert values["verified"] == found

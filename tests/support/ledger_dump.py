@@ -56,7 +56,7 @@ QUERIES = {
     "follower_changes": "SELECT * FROM follower_changes ORDER BY image_id",
     "link_changes": "SELECT * FROM link_changes ORDER BY parent_id, after_gbif_id",
 }
-LEFT_OUT = {"runs", "run_ends", "owner", "ledger_migrations"}
+LEFT_OUT = {"runs", "run_ends", "owner", "ledger_migrations", "verifications"}
 
 
 def dump(path: Path) -> dict[str, list[tuple[object, ...]]]:

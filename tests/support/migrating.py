@@ -1,6 +1,6 @@
 """`python -m tests.support.migrating COMMAND...`: the program as a later version could be, to be killed while it changes rows.
 
-Version 4 gives each image a number of its own, which a walk fills in small chunks, and a table that replaces another one.
+Version 5 gives each image a number of its own, which a walk fills in small chunks, and a table that replaces another one.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ STEPS = (
 )
 
 
-def become_version_4() -> None:
-    schema.SCHEMA_VERSION = 4
+def become_version_5() -> None:
+    schema.SCHEMA_VERSION = 5
     schema.TABLES = schema.TABLES.replace(
         "row_no           INTEGER\n);", "row_no           INTEGER, -- the last one so far\n checked_at INTEGER);"
     ).replace("text     TEXT NOT NULL UNIQUE", "text     TEXT UNIQUE -- may be missing")
-    versions.SHAPES[4] = keep_ledger.current()
+    versions.SHAPES[5] = keep_ledger.current()
     words = "CREATE TABLE words (text_id INTEGER PRIMARY KEY, text TEXT UNIQUE);\n"
     schema.TABLES += words
-    migrations.MIGRATIONS = (*migrations.MIGRATIONS, Migration(4, STEPS))
+    migrations.MIGRATIONS = (*migrations.MIGRATIONS, Migration(5, STEPS))
 
 
 if __name__ == "__main__":
-    become_version_4()
+    become_version_5()
     sys.exit(main())

@@ -25,6 +25,7 @@ SMALL_TABLES = {
     "archives": "one row for each stream",
     "caught_up": "one row",
     "ledger_migrations": "one row for each migration",
+    "verifications": "one row for each check, or part of one, of the last 400 days",
     "checkpoints": "one row for each command that goes on after a kill",
     "politeness_groups": "one row for each group of hosts that share limits",
     "image_totals": "one row for each status and error type",

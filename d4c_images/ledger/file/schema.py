@@ -30,7 +30,7 @@ import sqlite3
 from collections.abc import Iterator
 
 APPLICATION_ID = 0x64346349  # "d4cI"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 TABLES = """
 CREATE TABLE runs (
@@ -587,6 +587,28 @@ CREATE TABLE label_shared (
     sex               TEXT,
     life_stage        TEXT
 );
+
+-- What checks have found: one row for each finished check, or part of one, of the last year (queue/verifications.py). Part k of n
+-- has every n-th block of image numbers, from block k on.
+CREATE TABLE verifications (
+    check_id           TEXT PRIMARY KEY,  -- the result's own, so that it counts once
+    began_at           INTEGER NOT NULL,
+    ended_at           INTEGER NOT NULL,
+    root               TEXT,              -- the image root; NULL: no file was looked at
+    last_image_id      INTEGER NOT NULL,  -- the images up to this one; 0: none
+    part               INTEGER NOT NULL,  -- the first one includes the ledger itself
+    n_parts            INTEGER NOT NULL,  -- 1: the check was not divided
+    block_ids          INTEGER NOT NULL,  -- image numbers in a block
+    with_sha256        INTEGER NOT NULL,  -- 1: files were read and their SHA-256 compared; 0: presence and size alone
+    with_decode        INTEGER NOT NULL,  -- 1: images were decoded
+    sample             INTEGER,           -- one image of so many was read and decoded; NULL: each
+    sample_turn        INTEGER NOT NULL,  -- which of the samples of this size; two of them have no image in common
+    n_images           INTEGER NOT NULL,  -- stored images whose files were looked at
+    n_read             INTEGER NOT NULL,  -- of them, those that were read
+    n_decoded          INTEGER NOT NULL,
+    n_findings         INTEGER NOT NULL,
+    n_ledger_findings  INTEGER NOT NULL   -- of them, those in the ledger itself
+) WITHOUT ROWID;
 """
 
 

@@ -61,4 +61,5 @@ MIGRATIONS: tuple[Migration, ...] = (
         ),
     ),
     Migration(3, (Tables(("run_ends",)),)),
+    Migration(4, (Tables(("verifications",)),)),
 )

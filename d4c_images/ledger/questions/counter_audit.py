@@ -104,13 +104,10 @@ class CounterRecount:
         while (step := recount.next_images(self._ask, self._image_id)) is not None:
             self._add_images(step)
             yield min(self._image_id, top), total
-        while True:
-            n, upto, _, *by_status = self._ask(recount.MEASURE, (self._after, COUNTER_STEP_ROWS))[0]
-            if n == 0:
-                break
-            self._after = upto
-            self._n_records += n
-            for status, number in zip(self._records, by_status, strict=True):
+        while (some := recount.measure(self._ask, self._after, COUNTER_STEP_ROWS)) is not None:
+            self._after = some.upto
+            self._n_records += some.n_records
+            for status, number in some.by_status.items():
                 self._records[status] += number
             yield top + self._n_records, max(total, top + self._n_records)
 
@@ -154,7 +151,7 @@ class CounterRecount:
         return self
 
     def _add_images(self, step: tuple[int, int]) -> None:
-        for host_id, status, error_type, *numbers, n_untried, is_lost, n_lost_rules in self._ask(recount.COUNT_IMAGES, step):
+        for host_id, status, error_type, *numbers, n_untried, is_lost, n_lost_rules in recount.count_images(self._ask, step):
             self._cells.add(host_id, status, error_type, TallyCell(*numbers))
             if n_untried:
                 self._cells.add(host_id, Status.PENDING.value, "", TallyCell(n_untried=n_untried))

@@ -243,7 +243,7 @@ class _Finalizing:
 
     def _recount_images(self) -> None:
         while (step := recount.next_images(self._ask, self._at.image_id, self._chunk * 5)) is not None:
-            cells = [row[:6] for row in self._ask(recount.COUNT_IMAGES, step)]
+            cells = [row[:6] for row in recount.count_images(self._ask, step)]
             with self._ledger.transaction() as db:
                 db.executemany(ADD_RECOUNTED, cells)
                 self._save(db, replace(self._at, image_id=step[1]))

@@ -70,7 +70,7 @@ bench-cpu: $(DEV_READY)
 bench-scale: $(DEV_READY)
 	$(BIN)/python -m bench.scale --shapes
 
-## how fast a collection is verified, beside sha256sum, and a ledger of 1 M and 50 M rows, beside one SELECT
+## how fast a check is, beside sha256sum, and its ledger part beside one SELECT
 bench-check: $(DEV_READY)
 	$(BIN)/python -m bench.check --rows 1000000 50000000
 

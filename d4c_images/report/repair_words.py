@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from d4c_images.collection.findings import REMEDIES, Reason
-from d4c_images.collection.repair import LEFT_SHOWN, RepairCounts
+from d4c_images.collection.findings import LEFT_SHOWN, REMEDIES, Reason
+from d4c_images.collection.repair import RepairCounts
 from d4c_images.collection.repair_decisions import Act
 from d4c_images.durations import counted, show_size
 from d4c_images.system.terminal import clean

@@ -17,7 +17,7 @@ from d4c_images.model import Verification
 WITHIN_DAYS = 30
 MOST_READ = 5_000  # results, the newest ones
 BLOCK_IDS = 1_000  # results that were divided otherwise cover nothing
-REPAIR = "check --repair"
+REPAIR_RUN = "check --repair"
 
 HAS_VERIFICATIONS = "SELECT 1 FROM sqlite_schema WHERE name = 'verifications'"
 VERIFICATIONS = """
@@ -26,7 +26,7 @@ SELECT check_id, began_at, ended_at, root, last_image_id, part, n_parts, block_i
 FROM verifications ORDER BY ended_at DESC, check_id DESC LIMIT ?
 """
 REPAIRED_AT = f"""
-SELECT coalesce(max(started_at), 0) FROM runs WHERE command = '{REPAIR}' AND ending GLOB 'ended*'
+SELECT coalesce(max(started_at), 0) FROM runs WHERE command = '{REPAIR_RUN}' AND ending GLOB 'ended*'
 """  # noqa: S608 - a constant
 
 

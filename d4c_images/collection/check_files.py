@@ -18,6 +18,9 @@ from d4c_images.collection.check_parts import FOLDERS_DEEP, Part
 from d4c_images.collection.check_state import SUFFIX
 from d4c_images.collection.findings import CheckProgress, Finding, Findings, Reason
 from d4c_images.collection.ignored import Ignored
+from d4c_images.ledger.file import backup_note
+from d4c_images.ledger.file.backup_note import NOTE_SUFFIX
+from d4c_images.ledger.file.drafts import DRAFT_SUFFIX
 from d4c_images.ledger.file.reader import Reader
 from d4c_images.ledger.questions import audit
 from d4c_images.ledger.queue import wishes
@@ -33,7 +36,7 @@ DEEPEST_STORE_FOLDER = 4  # levels of folders; the layout has two
 
 FINAL_NAME = re.compile(r"((?:[1-9]\d{0,17}|0)-\d{2,9}(?:-r[1-9]\d{0,8})?)\.[A-Za-z0-9]+")
 # Files next to a ledger that begin with its name: SQLite's, the reservation, copies, the state of a check; complete or partial.
-BESIDE_LEDGER = rf"(?:\.(?:owner|snapshot|v\d+\.backup|{SUFFIX[1:]})(?:\.\w+)*)?(?:-wal|-shm|-journal)?"
+BESIDE_LEDGER = rf"(?:\.(?:owner|snapshot|v\d+\.backup|replaced-[\w-]+|{SUFFIX[1:]})(?:\.\w+)*)?(?:-wal|-shm|-journal)?"
 CLOCKS_S = 10.0  # tolerated difference between the clocks of two machines
 
 
@@ -86,13 +89,19 @@ class FilesAgainstRows:
         ledger, folder = self.ledger.path.absolute(), (self.root / prefix).absolute()
         if folder == wishes.folder_of(ledger):
             return []
-        names = [name for name in names if not own_files.is_mark(name)]
+        backups = self._backups(folder, names)
+        names = [name for name in names if not (own_files.is_mark(name) or name.endswith(DRAFT_SUFFIX) or name in backups)]
         if folder == ledger.parent:
             own = re.compile(re.escape(ledger.name) + BESIDE_LEDGER)
             names = [name for name in names if not own.fullmatch(name)]
         theirs = [name for name in names if not self.ignored.has_file(prefix, name)]
         self.findings.n_ignored += len(names) - len(theirs)
         return theirs
+
+    def _backups(self, folder: Path, names: list[str]) -> set[str]:
+        """Backups of ledgers, by their notes, and these notes."""
+        noted = (name.removesuffix(NOTE_SUFFIX) for name in names if name.endswith(NOTE_SUFFIX))
+        return {one for name in noted if backup_note.read(folder / name) is not None for one in (name, f"{name}{NOTE_SUFFIX}")}
 
     def _note(self, prefix: str, name: str, standing: Standing) -> None:
         if standing is Standing.IN_WORK or self._is_newer_than_copy(self.root / prefix / name):

@@ -456,6 +456,24 @@ def test_the_ledger_may_lie_in_the_root_and_hidden_folders_are_not_ours(collecti
     assert checked(collection, tmp_path).ok
 
 
+@pytest.mark.parametrize("folder", ["", "backups"])
+def test_a_backup_and_a_ledger_that_a_restore_kept_are_no_strangers(collection: Collection, folder: str) -> None:
+    """Or a repair after a restore would move them away."""
+    ledger = collection.root / "ledger.sqlite"
+    make_ledger(ledger).close()
+    backups = collection.root / folder
+    backups.mkdir(exist_ok=True)
+    assert cli.main(["backup", str(backups), "--ledger", str(ledger)]) == 0
+    [backup] = backups.glob("ledger-*.sqlite")
+    assert cli.main(["restore", str(backup), "--replace", "--ledger", str(ledger)]) == 0
+    assert [path for path in collection.root.iterdir() if "replaced-" in path.name]
+    (collection.root / ".ledger.sqlite.d4c-copy").write_bytes(b"of a process that was killed")
+    found: list[Finding] = []
+    with open_reader(ledger) as reader:
+        check(reader, collection.root, found=found.append)
+    assert found == []
+
+
 SHARD = "packs/00c0ffee-000000.tar"
 
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.rows import big
-from tests.support.patience import PATIENCE_S
+from tests.support.patience import WORK_S
 from tests.support.program import Collection
 
 MAX_BYTES = 200_000_000
@@ -49,9 +49,11 @@ class Watch:
 
 
 def peak_of(collection: Collection, *arguments: object) -> int:
-    process = collection.start("init", *arguments)
-    with Watch(process.pid) as watch:
-        output, _ = process.communicate(timeout=PATIENCE_S)
+    with collection.start("init", *arguments) as process, Watch(process.pid) as watch:
+        try:
+            output, _ = process.communicate(timeout=WORK_S)
+        finally:
+            process.kill()  # or it would be left behind, for the next tests to find
     assert process.returncode in (0, 1), output  # 1: every row was rejected
     assert process.returncode == 0 or "no row has a usable image URL" in output, output
     return watch.most_bytes

@@ -621,9 +621,12 @@ def replace_first(collection: Collection) -> None:
     (collection.root / FIRST).unlink()
 
 
+MOST_READS = 48  # of the ledger, by a check that has to count anew
+
+
 @pytest.mark.parametrize("change", [settle_third, replace_first])
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("moment", thinned(range(45), 15))
+@pytest.mark.parametrize("moment", thinned(range(MOST_READS), 16))
 def test_calm_beside_a_running_download(
     collection: Collection, monkeypatch: pytest.MonkeyPatch, change: Callable[[Collection], None], moment: int, when: str
 ) -> None:
@@ -645,7 +648,7 @@ def test_calm_beside_a_running_download(
         monkeypatch.setattr(Reader, "rows", rows)
         report = check(ledger, collection.root)
     monkeypatch.undo()
-    assert reads <= 45, "every read has been a moment"
+    assert reads <= MOST_READS, "every read has been a moment"
     assert report.ok, report
     assert checked(collection).ok, "the change itself is sound"
 

@@ -160,7 +160,7 @@ MUTANTS = (
     Mutant(
         "what a row names is cut with what is torn (I1)",
         "d4c_images/stores/shard_recovery.py",
-        "    if size < end or shard.is_ended(fd, end, size):\n", "    if shard.is_ended(fd, end, size):\n", PACKS,
+        "size < end or shard.is_ended(fd, end, size):\n        return 0", "shard.is_ended(fd, end, size):\n        return 0", PACKS,
     ),
     Mutant(
         "the end of what rows name is forgotten (I1)",

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from d4c_images.errors import StoreError
 from d4c_images.stores.partial import PARTS_FOLDER, ImageNumbers, names_in, naming, numbers_of
 
 SIGN = re.compile(r"\.d4c-images\.(?:([0-9a-f]{8})\.)?[0-9a-f]{8,16}\.sign")  # without a token: as early commits wrote it
@@ -57,7 +58,11 @@ def sweep(folder: Path, token: str) -> None:
 
 def sweep_drafts(folder: Path, of: str = "") -> None:
     """Remove half-written tables of killed processes, all or those `of` one name: those on which nobody holds a lock."""
-    for name in names_in(folder):
+    try:
+        names = names_in(folder)
+    except StoreError:
+        return  # whoever writes there next is told why
+    for name in names:
         if DRAFT.fullmatch(name) and name.startswith(f".{of}"):
             with suppress(OSError), (folder / name).open("r+b") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -173,6 +173,8 @@ def _not_opened(path: Path, text: str) -> LedgerError:
         exists = path.exists()
     except OSError as error:
         return of_a_named_path(LedgerError, f"{what}: {error.strerror}", error)
+    if path.is_dir():
+        return LedgerUnusable(f"{what}: it is a folder")
     is_forbidden = not all(os.access(one, os.W_OK) for one in (path.absolute().parent, path) if one != path or exists)
     return (LedgerUnusable if is_forbidden else LedgerError)(f"{what} ({text})")
 

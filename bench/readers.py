@@ -55,7 +55,7 @@ _OURS = """
 from pathlib import Path
 from d4c_images.decode import Decoder
 from d4c_images.decode.memory_budget import MemoryBudget
-from d4c_images.worker.verify import sniff_file
+from d4c_images.stores.reading import sniff_file
 decoder = Decoder(room=MemoryBudget(own_bytes=1_000_000))  # so that small ones are read in little memory as well
 def refusal(path):
     size_bytes = Path(path).stat().st_size

@@ -180,7 +180,7 @@ MUTANTS = (
     Mutant(
         "an image leaves its shard whatever its bytes are (I2)",
         "d4c_images/collection/convert.py",
-        "        if sha256_of(written()) == one.sha256:\n", "        if sha256_of(written()):\n",
+        "        if reading.sha256_of(written()) == one.sha256:\n", "        if reading.sha256_of(written()):\n",
         f"{CONVERT}::test_a_damaged_image_in_a_shard_is_reported_and_its_shard_left",
     ),
     Mutant(

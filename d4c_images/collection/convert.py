@@ -25,8 +25,6 @@ from d4c_images.collection.moved import (
     finding,
     groups,
     problem_of,
-    sha256_of,
-    size_at,
     unreadable,
     wrong_hash,
     wrong_size,
@@ -255,7 +253,7 @@ def copy_verified(root: Path, one: NamedBytes, keep: Keep) -> Finding | None:
             yield piece
 
     try:
-        if sha256_of(written()) == one.sha256:
+        if reading.sha256_of(written()) == one.sha256:
             return None
         why = wrong_hash(one)
     except OSError as error:  # while reading: while writing it is a `StoreError`
@@ -291,7 +289,7 @@ def _are_elsewhere(ask: Ask, root: Path, path: str, samples: Sequence[Sample], a
     """Whether the bytes of all these samples are stored at a second place: an image's own, or in quarantine."""
     named = relocating.stored_of(ask, [numbers_of(one.stem)[:2] for one in samples]) if samples else []
     for sample, rows in zip(samples, named, strict=True):
-        sha256 = sha256_of(reading.pieces(root, Place(path, sample.offset), sample.size_bytes))
+        sha256 = reading.sha256_at(root, Place(path, sample.offset), sample.size_bytes)
         others = [one for one in rows if one.sha256 == sha256 and (one.path, one.offset) != (path, sample.offset)]
         is_stored = any(_is_at(root, one) for one in others)
         if not is_stored and aside.find(sha256) is None:
@@ -301,7 +299,7 @@ def _are_elsewhere(ask: Ask, root: Path, path: str, samples: Sequence[Sample], a
 
 def _is_at(root: Path, one: NamedBytes) -> bool:
     try:
-        return size_at(root, Place(one.path, one.offset)) == one.size_bytes
+        return reading.size_at(root, Place(one.path, one.offset)) == one.size_bytes
     except OSError:
         return False
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, wait
 from contextlib import suppress
@@ -88,10 +87,10 @@ def problem_of(root: Path, stored: NamedBytes) -> Finding | None:
         return finding(stored, Reason.NO_FILE_NAME, "no size or SHA-256 in the ledger")
     place = Place(stored.path, stored.offset)
     try:
-        size_bytes = size_at(root, place)
+        size_bytes = reading.size_at(root, place)
         if size_bytes != stored.size_bytes:
             return wrong_size(stored, size_bytes)
-        if sha256_of(reading.pieces(root, place, size_bytes)) != stored.sha256:
+        if reading.sha256_at(root, place, size_bytes) != stored.sha256:
             return wrong_hash(stored)
     except OSError as error:
         return unreadable(stored, error)
@@ -103,7 +102,7 @@ def finding(stored: NamedBytes, reason: Reason, detail: str) -> Finding:
 
 
 def wrong_size(stored: NamedBytes, size_bytes: int | None) -> Finding:
-    """`size_bytes`: what is there; None if a shard has no image there."""
+    """`size_bytes`: what is there; None if no image is."""
     if size_bytes is None:
         return finding(stored, Reason.FILE_MISSING, "no image there")
     return finding(stored, Reason.SIZE_MISMATCH, f"{size_bytes} bytes, but {stored.size_bytes} in the ledger")
@@ -120,21 +119,6 @@ def unreadable(stored: NamedBytes, error: OSError) -> Finding:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return finding(stored, Reason.FILE_MISSING, "no such file")
     return finding(stored, Reason.UNREADABLE, error.strerror or str(error))
-
-
-def size_at(root: Path, place: Place) -> int | None:
-    """Size of what is there; None if a shard has no image there. Raises `OSError`."""
-    if place.offset is None:
-        return (root / place.path).stat().st_size
-    sample = reading.sample_at(root, place.path, place.offset)
-    return None if sample is None else sample.size_bytes
-
-
-def sha256_of(pieces: Iterable[bytes]) -> bytes:
-    digest = hashlib.sha256()
-    for piece in pieces:
-        digest.update(piece)
-    return digest.digest()
 
 
 def each(pool: Executor, act: Callable[[NamedBytes], T], group: Sequence[NamedBytes], undo: Callable[[T], None]) -> list[T]:

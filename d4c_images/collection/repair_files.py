@@ -16,7 +16,7 @@ from typing import NamedTuple
 from d4c_images.collection.check_files import FINAL_NAME
 from d4c_images.collection.findings import Finding
 from d4c_images.collection.repair_decisions import Bytes, FileRole
-from d4c_images.collection.repair_looks import Examine, Examined, decoded, sha256_at
+from d4c_images.collection.repair_looks import Examine, Examined, decoded
 from d4c_images.identity import names_document
 from d4c_images.ledger.queue import mending
 from d4c_images.ledger.queue.mending import Adoption, NamedRow
@@ -27,6 +27,7 @@ from d4c_images.stores import Place, shard
 from d4c_images.stores.local import folder_of
 from d4c_images.stores.pack import PACKS_FOLDER, SHARD_NAME, shard_names
 from d4c_images.stores.partial import ImageNumbers, numbers_of, stem_of
+from d4c_images.stores.reading import sha256_at
 from d4c_images.stores.shard import Sample
 from d4c_images.system import clocks
 

@@ -5,7 +5,6 @@ Memory is bounded: of stray files a limited number is remembered, of shards a fe
 
 from __future__ import annotations
 
-import hashlib
 import stat
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +22,7 @@ from d4c_images.model import Blob
 from d4c_images.stores import Place, reading, shard
 from d4c_images.stores.moved_away import DAMAGED_FOLDER
 from d4c_images.stores.partial import PARTS_FOLDER, FilePartial, Root, numbers_of
+from d4c_images.stores.reading import sha256_at, size_at
 
 MOST_STRAYS = 200_000
 MOST_STRAYS_OF_A_SIZE = 16
@@ -91,7 +91,7 @@ def look(root: Path, lost: LostFile, examine: Examine) -> Bytes:
     if place is None or lost.size_bytes is None or lost.sha256 is None:
         return Bytes.GONE
     try:
-        size_bytes = _size_of_place(root, place)
+        size_bytes = size_at(root, place)
         if size_bytes is None:
             return Bytes.WRONG if place.offset is None else Bytes.GONE  # something else that has the name of a file
         if size_bytes != lost.size_bytes or sha256_at(root, place, size_bytes) != lost.sha256:
@@ -103,21 +103,6 @@ def look(root: Path, lost: LostFile, examine: Examine) -> Bytes:
     except OSError:
         return Bytes.UNREADABLE
     return Bytes.SOUND
-
-
-def _size_of_place(root: Path, place: Place) -> int | None:
-    if place.offset is not None:
-        sample = reading.sample_at(root, place.path, place.offset)
-        return None if sample is None else sample.size_bytes
-    found = (root / place.path).stat()
-    return found.st_size if stat.S_ISREG(found.st_mode) else None
-
-
-def sha256_at(root: Path, place: Place, size_bytes: int) -> bytes:
-    digest = hashlib.sha256()
-    for piece in reading.pieces(root, place, size_bytes):
-        digest.update(piece)
-    return digest.digest()
 
 
 def decoded(root: Path, place: Place, size_bytes: int, examine: Examine) -> Examined | None:

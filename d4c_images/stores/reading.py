@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from d4c_images.policy.sniff import Sniffed, sniff, sniff_tiff
@@ -38,15 +39,31 @@ def sample_at(root: Path, path: str, offset: int) -> Sample | None:
         os.close(fd)
 
 
+def size_at(root: Path, place: Place) -> int | None:
+    """The size of an image; None if something else is there, or a shard has no image there."""
+    if place.offset is not None:
+        sample = sample_at(root, place.path, place.offset)
+        return None if sample is None else sample.size_bytes
+    found = (root / place.path).stat()
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def sha256_of(body: Iterable[bytes]) -> bytes:
+    digest = hashlib.sha256()
+    for piece in body:
+        digest.update(piece)
+    return digest.digest()
+
+
+def sha256_at(root: Path, place: Place, size_bytes: int) -> bytes:
+    return sha256_of(pieces(root, place, size_bytes))
+
+
 def holds(root: Path, place: Place, size_bytes: int) -> bool:
     """Whether an image of this size is there. Raises `StoreError` if that cannot be determined."""
     with naming(root / place.path):
         try:
-            if place.offset is None:
-                found = (root / place.path).stat()
-                return stat.S_ISREG(found.st_mode) and found.st_size == size_bytes
-            sample = sample_at(root, place.path, place.offset)
-            return sample is not None and sample.size_bytes == size_bytes
+            return size_at(root, place) == size_bytes
         except (FileNotFoundError, NotADirectoryError):
             return False
 
@@ -64,12 +81,21 @@ def extension_of(root: Path, place: Place) -> str:
 def sniff_stored(path: Path) -> Sniffed:
     """What the bytes of a file claim to be."""
     with path.open("rb") as file:
+        head, size_bytes = file.read(SNIFFED_HEAD_BYTES), os.fstat(file.fileno()).st_size
+        file.seek(max(0, size_bytes - SNIFFED_TAIL_BYTES))
+        tail = file.read(SNIFFED_TAIL_BYTES)
+    return sniff_file(path, head, tail, size_bytes)
+
+
+def sniff_file(path: Path, head: bytes, tail: bytes, size_bytes: int) -> Sniffed:
+    """As `sniff`, but reads a TIFF's directories elsewhere in the file if necessary."""
+    sniffed = sniff(head, tail, size_bytes)
+    if not sniffed.needs_ifd:
+        return sniffed
+    with path.open("rb") as file:
 
         def read_at(offset: int, length: int) -> bytes:
             file.seek(offset)
             return file.read(length)
 
-        size_bytes = os.fstat(file.fileno()).st_size
-        tail = read_at(max(0, size_bytes - SNIFFED_TAIL_BYTES), SNIFFED_TAIL_BYTES)
-        sniffed = sniff(read_at(0, SNIFFED_HEAD_BYTES), tail, size_bytes)
-        return sniff_tiff(read_at, size_bytes) if sniffed.needs_ifd else sniffed
+        return sniff_tiff(read_at, size_bytes)

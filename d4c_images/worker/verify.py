@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from d4c_images.fetch import HEAD_BYTES, TAIL_BYTES
 from d4c_images.model import Blob, Claim, ErrorType, PublishedHash, Reply, Status, Unfolding, Verdict
 from d4c_images.policy.judge import MAX_DETAIL, judge_decoded
-from d4c_images.policy.sniff import Sniffed, sniff, sniff_tiff
+from d4c_images.policy.sniff import Sniffed
 from d4c_images.stores import Partial, Store
+from d4c_images.stores.reading import sniff_file, sniff_stored
 from d4c_images.worker import iiif_documents
 from d4c_images.worker.threads import Slow
 
@@ -99,7 +99,8 @@ def examine(
     """
     if reply.sha256 is None:
         raise ValueError("a reply without a stored body")
-    found = _open(decoder, partial.path, reply.head, reply.tail, reply.size_bytes, reply.sha256, may_take_long)
+    sniffed = sniff_file(partial.path, reply.head, reply.tail, reply.size_bytes)
+    found = _open(decoder, partial.path, sniffed, reply.size_bytes, reply.sha256, may_take_long)
     if isinstance(found, Verdict):
         return found
     if published is not None:
@@ -190,33 +191,14 @@ def _open_file(decoder: Decoder, path: Path, may_take_long: bool) -> FoundImage 
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").digest()
         size_bytes = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        head = file.read(HEAD_BYTES)
-        file.seek(max(0, size_bytes - TAIL_BYTES))
-        tail = file.read()
-    return _open(decoder, path, head, tail, size_bytes, sha256, may_take_long)
+    return _open(decoder, path, sniff_stored(path), size_bytes, sha256, may_take_long)
 
 
 def _open(
-    decoder: Decoder, path: Path, head: bytes, tail: bytes, size_bytes: int, sha256: bytes, may_take_long: bool
+    decoder: Decoder, path: Path, sniffed: Sniffed, size_bytes: int, sha256: bytes, may_take_long: bool
 ) -> FoundImage | Verdict:
-    sniffed = sniff_file(path, head, tail, size_bytes)
     result = decoder.check(path, sniffed, may_take_long=may_take_long)
     verdict = judge_decoded(result)
     if verdict.status is not Status.SUCCESS:
         return verdict
     return FoundImage(verdict, Blob("", size_bytes, sha256, sniffed.media_type, result.width, result.height), sniffed.extension)
-
-
-def sniff_file(path: Path, head: bytes, tail: bytes, size_bytes: int) -> Sniffed:
-    """As `sniff`, but reads a TIFF's directories elsewhere in the file if necessary."""
-    sniffed = sniff(head, tail, size_bytes)
-    if not sniffed.needs_ifd:
-        return sniffed
-    with path.open("rb") as file:
-
-        def read_at(offset: int, length: int) -> bytes:
-            file.seek(offset)
-            return file.read(length)
-
-        return sniff_tiff(read_at, size_bytes)

@@ -23,8 +23,9 @@ from d4c_images.fetch import HEAD_BYTES, TAIL_BYTES
 from d4c_images.model import Claim, Reply, Status, Verdict
 from d4c_images.policy.judge import CodePolicy, judge
 from d4c_images.stores.local import LocalStore
+from d4c_images.stores.reading import sniff_file
 from d4c_images.worker.threads import Slow
-from d4c_images.worker.verify import Examiner, FoundImage, sniff_file
+from d4c_images.worker.verify import Examiner, FoundImage
 
 EDGE = 48
 MODES = ("fresh", "fresh-small", "adopted", "adopted-small", "little", "little-small")

@@ -16,7 +16,7 @@ from d4c_images.decode import Decoder, original_sha256_of
 from d4c_images.model import Status
 from d4c_images.policy.judge import DecodeFault, DecodeResult, judge_decoded
 from d4c_images.policy.sniff import Sniffed, sniff
-from d4c_images.worker.verify import sniff_file
+from d4c_images.stores.reading import sniff_file
 from tests.publishers import pictures, rawfiles
 
 

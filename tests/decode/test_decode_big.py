@@ -23,7 +23,7 @@ from d4c_images.decode.faults import Damaged
 from d4c_images.decode.memory_budget import MemoryBudget
 from d4c_images.model import ErrorType, Status
 from d4c_images.policy.judge import DecodeFault, DecodeResult, judge_decoded
-from d4c_images.worker.verify import sniff_file
+from d4c_images.stores.reading import sniff_file
 from tests.decode.test_decode import check, halved, saved, sniffed
 from tests.publishers import pictures, rawfiles
 from tests.support.made import Made

@@ -21,7 +21,8 @@ from d4c_images.model import Claim, ErrorType, Reply, Status
 from d4c_images.policy.judge import CodePolicy, DecodeFault, DecodeResult, judge, judge_decoded
 from d4c_images.stores import Keep
 from d4c_images.stores.pack import PackSettings, open_store
-from d4c_images.worker.verify import FoundImage, examine, look, sniff_file
+from d4c_images.stores.reading import sniff_file
+from d4c_images.worker.verify import FoundImage, examine, look
 from tests.decode.test_decode import behind_the_start, check, sampled, saved, segment
 from tests.publishers import pictures
 from tests.support.properties import examples

@@ -42,7 +42,7 @@ def record_checks(ledger: Ledger, now: float) -> None:
 def _verification(ledger: Path, result: CheckResult) -> Verification:
     scope = result.scope
     return Verification(
-        check_id=f"{result.path.name.removeprefix(f'{ledger.name}.')} {result.ended_at}",
+        check_id=f"{result.ended_at:.6f} {result.path.name.removeprefix(f'{ledger.name}.')}",  # sorts results of one second, too
         began_at=int(result.began_at),
         ended_at=int(result.ended_at),
         root=result.root,

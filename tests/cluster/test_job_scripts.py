@@ -144,10 +144,12 @@ def test_the_time_limit_comes_and_the_job_comes_again(site: Site) -> None:
     n_again = log.count("work is left: job requeued")  # more than once on a machine that is slow
     assert n_again >= 1, log
     assert "the time is up" in log
-    assert log.count(" end: nothing left to do") == 1
+    assert log.count("exit code 0: nothing left to do") == 1
     assert site.cluster.exit_codes(job)[-1] == 0
     runs = site.collection.rows("SELECT job_id, ending, n_done > 0 FROM runs WHERE command = 'download' ORDER BY run_id")
-    assert runs == [*[(job, "the time is up", 1)] * n_again, (job, "nothing left to do", 1)]
+    assert runs[:-1] == [(job, "the time is up", 1)] * n_again
+    # The last images of all may be stored while a run winds up.
+    assert runs[-1] in [(job, "nothing left to do", 1), (job, "the time is up", 1)]
     site.is_complete()
 
 
@@ -304,7 +306,7 @@ def test_the_coordinators_limit_comes_and_workers_wait_for_its_next_round(site: 
     await_end(site.cluster, work)
     log = site.log(coordinator)
     assert "work is left: job requeued" in log
-    assert log.count(" end: nothing left to do") == 1
+    assert log.count("exit code 0: nothing left to do") == 1, log  # its last round, too, may have come to its limit
     assert site.log(work).count("nothing left to do") == 2
     site.is_complete()
 

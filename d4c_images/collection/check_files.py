@@ -15,11 +15,11 @@ from itertools import islice
 from pathlib import Path
 
 from d4c_images.collection.check_parts import FOLDERS_DEEP, Part
-from d4c_images.collection.check_state import SUFFIX
 from d4c_images.collection.findings import CheckProgress, Finding, Findings, Reason
 from d4c_images.collection.ignored import Ignored
 from d4c_images.ledger.file import backup_note
 from d4c_images.ledger.file.backup_note import NOTE_SUFFIX
+from d4c_images.ledger.file.beside import names_beside
 from d4c_images.ledger.file.drafts import DRAFT_SUFFIX
 from d4c_images.ledger.file.reader import Reader
 from d4c_images.ledger.questions import audit
@@ -35,8 +35,6 @@ from d4c_images.stores.shard import Sample
 DEEPEST_STORE_FOLDER = 4  # levels of folders; the layout has two
 
 FINAL_NAME = re.compile(r"((?:[1-9]\d{0,17}|0)-\d{2,9}(?:-r[1-9]\d{0,8})?)\.[A-Za-z0-9]+")
-# Files next to a ledger that begin with its name: SQLite's, the reservation, copies, the state of a check; complete or partial.
-BESIDE_LEDGER = rf"(?:\.(?:owner|snapshot|v\d+\.backup|replaced-[\w-]+|{SUFFIX[1:]})(?:\.\w+)*)?(?:-wal|-shm|-journal)?"
 CLOCKS_S = 10.0  # tolerated difference between the clocks of two machines
 
 
@@ -92,7 +90,7 @@ class FilesAgainstRows:
         backups = self._backups(folder, names)
         names = [name for name in names if not (own_files.is_mark(name) or name.endswith(DRAFT_SUFFIX) or name in backups)]
         if folder == ledger.parent:
-            own = re.compile(re.escape(ledger.name) + BESIDE_LEDGER)
+            own = names_beside(ledger)
             names = [name for name in names if not own.fullmatch(name)]
         theirs = [name for name in names if not self.ignored.has_file(prefix, name)]
         self.findings.n_ignored += len(names) - len(theirs)

@@ -15,8 +15,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from d4c_images.collection.check_state import files_of_checks
 from d4c_images.collection.findings import SUMMARY, CheckScope, Finding, Reason
+from d4c_images.ledger.file.beside import files_of_checks
 
 MOST_SUMMARY_BYTES = 1 << 20
 

@@ -24,13 +24,13 @@ from typing import Any, BinaryIO
 
 from d4c_images.collection.check_parts import ImageSample, Part
 from d4c_images.collection.findings import Finding
+from d4c_images.ledger.file.beside import CHECK_SUFFIX, files_of_checks
 from d4c_images.ledger.file.reader import Reader
 from d4c_images.ledger.file.snapshot import snapshot_of
 from d4c_images.ledger.questions import audit
 from d4c_images.system import clocks
 from d4c_images.system.small_files import json_of
 
-SUFFIX = ".check"
 FORMAT = 4  # earlier ones had other names for findings, and kept some of them in the checkpoint
 SAVE_EVERY_S = 5.0
 MAX_AGE_S = 7 * 86400.0  # after that a collection has changed too much
@@ -41,16 +41,6 @@ def fingerprint(ledger: Reader) -> list[object]:
     """Changes whenever any process commits to the file that is read."""
     path = ledger.path if ledger.copied_at is None else snapshot_of(ledger.path)
     return [*_marks(path), *_marks(Path(f"{path}-wal"))]
-
-
-def files_of_checks(ledger: Path, ending: str = "") -> list[Path]:
-    """All files of checks next to a ledger, in order of names; with `ending`, those whose names end so."""
-    start = f"{ledger.name}{SUFFIX}"
-    with suppress(OSError):
-        names = [path.name for path in ledger.parent.iterdir()]
-        ours = [name for name in names if name == start or name.startswith(f"{start}.")]
-        return [ledger.with_name(name) for name in sorted(ours) if name.endswith(ending)]
-    return []
 
 
 def next_sample(ledger: Path, part: Part, n: int) -> ImageSample:
@@ -76,7 +66,7 @@ class CheckState:
         self._ledger, self._clock = ledger, clock
         # Not the device of the file: other nodes may number it differently.
         text = json.dumps({"format": FORMAT, "ledger": ledger.path.stat().st_ino, **terms}, sort_keys=True)
-        name = f"{ledger.path.name}{SUFFIX}.{part.k}of{part.n}.{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        name = f"{ledger.path.name}{CHECK_SUFFIX}.{part.k}of{part.n}.{hashlib.sha256(text.encode()).hexdigest()[:8]}"
         self._base = ledger.path.absolute().with_name(name)
         self._saved_at = clock()
         self._mark: dict[str, Any] | None = None
@@ -202,19 +192,19 @@ class CheckState:
         files = [
             path
             for path in files_of_checks(self._ledger.path)
-            if path.suffix in (SUFFIX, ".state", ".found", f".{UNFINISHED_SUFFIX}")
+            if path.suffix in (CHECK_SUFFIX, ".state", ".found", f".{UNFINISHED_SUFFIX}")
         ]
         for path in files:
             with suppress(OSError):
                 newest[path.stem] = max(newest.get(path.stem, 0.0), path.stat().st_mtime)
         for path in files:
-            if newest.get(path.stem, 0.0) < oldest or path.suffix == SUFFIX:
+            if newest.get(path.stem, 0.0) < oldest or path.suffix == CHECK_SUFFIX:
                 with suppress(OSError):
                     path.unlink(missing_ok=True)
 
 
 def _turns(ledger: Path, part: Part) -> Path:
-    return ledger.with_name(f"{ledger.name}{SUFFIX}.{part.k}of{part.n}.sample")
+    return ledger.with_name(f"{ledger.name}{CHECK_SUFFIX}.{part.k}of{part.n}.sample")
 
 
 def _is_mine(file: BinaryIO, path: Path) -> bool:

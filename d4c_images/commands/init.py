@@ -16,7 +16,7 @@ from d4c_images.batch.requeue import NextRound
 from d4c_images.commands import arguments, session
 from d4c_images.durations import counted
 from d4c_images.errors import D4CError, Stopped, UsageError, printable
-from d4c_images.ledger.file import migrations, owner
+from d4c_images.ledger.file import beside, migrations, owner
 from d4c_images.ledger.questions import from_counters
 from d4c_images.ledger.queue import wishes
 from d4c_images.settings import Settings
@@ -258,10 +258,8 @@ def _reset(path: Path, settings: Settings, *, ask: bool) -> None:
             answer = input(f"Delete {path} with {counted(n_images, 'image')}, {n_stored:,} stored? Image files are kept. [y/N] ")
         if answer.strip().lower() not in ("y", "yes"):
             raise D4CError("nothing was deleted")
-    from d4c_images.collection.check_state import files_of_checks
-
-    for suffix in ("", "-wal", "-shm", "-journal"):
+    for suffix in ("", *beside.SQLITE_SUFFIXES):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
-    for file in files_of_checks(path):
+    for file in beside.files_of_checks(path):
         file.unlink(missing_ok=True)
     wishes.forget(path)

@@ -18,7 +18,7 @@ from d4c_images.batch import scheduler
 from d4c_images.batch.requeue import NextRound, Rounds, idle_rounds
 from d4c_images.durations import counted, parse_moment, show_moment
 from d4c_images.errors import LedgerAwaited, UsageError, printable
-from d4c_images.ledger.file import connect, migrations, owner
+from d4c_images.ledger.file import beside, connect, migrations, owner
 from d4c_images.ledger.file.liveness import Patience
 from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.ledger.queue import run_ends
@@ -144,8 +144,7 @@ def owned(
 
 def _record_checks(ledger: connect.Ledger) -> None:
     """Record what checks have left next to the ledger. Imports nothing if there is none."""
-    names = (path.name for path in ledger.path.absolute().parent.iterdir())
-    if any(name.startswith(f"{ledger.path.name}.check.") and name.endswith(".jsonl") for name in names):
+    if beside.files_of_checks(ledger.path, ".jsonl"):
         from d4c_images.collection.verifications import record_checks
 
         record_checks(ledger, clocks.now.to_wall(clocks.now()))  # checks have the time of the wall

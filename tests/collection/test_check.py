@@ -24,6 +24,7 @@ from d4c_images.collection.findings import REMEDIES, Finding, Reason
 from d4c_images.collection.look_pool import LookPool
 from d4c_images.commands import session
 from d4c_images.errors import Stopped, UsageError
+from d4c_images.ledger.file import beside
 from d4c_images.ledger.file.reader import Reader, open_reader
 from d4c_images.ledger.questions import audit
 from d4c_images.ledger.rows.rollup import finalize
@@ -235,9 +236,9 @@ def test_a_signal_ends_a_check_which_then_goes_on(collection: Collection, capsys
         patch.setattr(session.Stop, "__call__", lambda _: next(signals, True))
         assert cli.main(arguments) == 75
     assert "run the same command again to resume" in capsys.readouterr().err
-    assert check_state.files_of_checks(collection.ledger, ".state")
+    assert beside.files_of_checks(collection.ledger, ".state")
     assert cli.main(arguments) == 0
-    assert not check_state.files_of_checks(collection.ledger, ".state")
+    assert not beside.files_of_checks(collection.ledger, ".state")
     assert "resuming an earlier check" in capsys.readouterr().err
 
 
@@ -341,10 +342,10 @@ def test_another_question_begins_anew_and_so_does_restart(collection: Collection
 
 def test_the_files_of_checks_go_with_a_reset(collection: Collection, tmp_path: Path) -> None:
     checked(collection)
-    assert len(check_state.files_of_checks(collection.ledger)) == 1
+    assert len(beside.files_of_checks(collection.ledger)) == 1
     table = multimedia(tmp_path / "multimedia.txt", [(1, "https://a.example.org/1.jpg")])
     collection.call("init", table, "--reset", "--yes")
-    assert not check_state.files_of_checks(collection.ledger)
+    assert not beside.files_of_checks(collection.ledger)
 
 
 def test_files_of_one_record_are_checked_in_linear_time(tmp_path: Path) -> None:

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 
 from d4c_images import cli
 from d4c_images.collection.check import CheckOptions, CheckReport, check
-from d4c_images.collection.check_state import files_of_checks
 from d4c_images.commands import session
 from d4c_images.errors import Stopped
 from d4c_images.ledger.file import owner
+from d4c_images.ledger.file.beside import files_of_checks
 from d4c_images.ledger.file.connect import Ledger, open_ledger
 from d4c_images.ledger.file.reader import open_reader
 from d4c_images.ledger.file.writing import open_and_own
@@ -438,6 +438,7 @@ import sys, time
 from pathlib import Path
 from typing import Any
 from d4c_images.ledger.file import owner
+from d4c_images.ledger.file.beside import files_of_checks
 from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.ledger.rows import rollup
 rollup.HOSTS_PER_CHUNK = 1

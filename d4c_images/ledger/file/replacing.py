@@ -17,13 +17,13 @@ from pathlib import Path
 from d4c_images import crash
 from d4c_images.errors import LedgerBusy, LedgerLocked, LedgerUnusable
 from d4c_images.ledger.file import copying, filesystem, owner
+from d4c_images.ledger.file.beside import SQLITE_SUFFIXES, files_of_checks
 from d4c_images.ledger.file.exclusive_name import NO_LINKS
 from d4c_images.ledger.file.filesystem import Reservation
 from d4c_images.ledger.file.liveness import LedgerHolder, Patience, Process, await_end
 from d4c_images.settings import Disk
 
-BESIDE = ("-wal", "-shm", "-journal", ".snapshot", ".snapshot.new", ".owner")
-STATES_OF_CHECKS = ".check*"  # they describe a collection that the new ledger does not know
+BESIDE = (*SQLITE_SUFFIXES, ".snapshot", ".snapshot.new", ".owner")
 REPLACE_BUSY_TIMEOUT_S = 10.0
 LEASES_PER_RESTORE = 10**9
 """More than are lent after a backup: no worker of that time has a lease of the same number as one of the restored ledger's."""
@@ -102,7 +102,7 @@ def _switch(new: Path, path: Path, kept: Path, *, is_reserved: bool) -> Path | N
 
 def _beside(path: Path) -> list[Path]:
     named = [path.with_name(f"{path.name}{suffix}") for suffix in BESIDE]
-    checks = [one for one in path.parent.iterdir() if one.name.startswith(f"{path.name}{STATES_OF_CHECKS[:-1]}") and one.is_file()]
+    checks = files_of_checks(path)  # they describe a collection that the new ledger does not know
     return [one for one in (*named, *checks) if one.exists()]
 
 

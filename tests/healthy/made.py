@@ -26,8 +26,9 @@ CHANGING = 10  # one image of that many is another one each time that it is fetc
 GONE, SAME, RARELY = 50, 25, 12  # of the images that are to be downloaded, one of that many
 RULES = ("*/gone/*=http_404", "same.example.org=one_picture")
 CHANGES = ("*/changing/*=png_16bit", "*/changing/*=jpeg_progressive", "*/changing/*=gif_frames")
+# Stored since 2020: all are fetched again in the first round that has time for it.
 SET_STORED = """
-UPDATE image_rows SET status = 'success', not_before = NULL, attempts = 1, last_attempt_at = 1790000000, http_status = 200,
+UPDATE image_rows SET status = 'success', not_before = NULL, attempts = 1, last_attempt_at = 1577836800, http_status = 200,
     file_path = ?, file_size = ?, sha256 = ?, media_type = ?, width = ?, height = ?
 WHERE image_id = ?
 """

@@ -625,7 +625,7 @@ def replace_first(collection: Collection) -> None:
     (collection.root / FIRST).unlink()
 
 
-MOST_READS = 48  # of the ledger, by a check that has to count anew
+MOST_READS = 50  # of the ledger, by a check that has to count anew
 
 
 @pytest.mark.parametrize("change", [settle_third, replace_first])
@@ -640,6 +640,8 @@ def test_calm_beside_a_running_download(
 
     def rows(self: Reader, *question: object) -> object:
         nonlocal reads
+        if self is not ledger:  # the check of the database, which is done at the same time
+            return answer(self, *question)  # type: ignore[arg-type]
         reads += 1
         if (reads, when) == (moment + 1, "before"):
             change(collection)

@@ -27,8 +27,8 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         subparsers,
         "unpack",
         run,
-        "Copy images out as plain files. Reads the tar files of --store pack, too, and verifies every hash; changes nothing in "
-        "the collection. Run it again to resume after an interruption.",
+        "Copy images out as plain files. Reads the tar files of --store pack, too, and verifies every hash, also of copies that "
+        "are there already; changes nothing in the collection. Run it again to resume after an interruption.",
         settings,
         root=True,
     )
@@ -74,10 +74,13 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         print(json.dumps(done.as_dict() | lacking.as_dict(), indent=2))
     else:
         print(f"{counted(done.n_written, 'image')} written ({show_size(done.written_bytes)}), {done.n_there:,} already there")
+        if done.n_replaced:
+            were = counted(done.n_replaced, "copy was", "copies were")
+            print(f"{were} not what the ledger says, and {'was' if done.n_replaced == 1 else 'were'} made anew")
         for trouble in done.troubles:
             print(f"d4c-images: {printable(trouble)}", file=sys.stderr)
         if done.n_troubles:
-            print(f"{counted(done.n_troubles, 'image')} unreadable or different from the ledger: see check --sha256")
+            print(f"{counted(done.n_troubles, 'image')} not copied; 'd4c-images check --sha256' finds all that are damaged")
         for line in lacking.lines():
             print(f"d4c-images: {line}", file=sys.stderr)
     return EXIT_ERROR if done.n_troubles else EXIT_USAGE if lacking.n_unknown else 0

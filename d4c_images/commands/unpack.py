@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from d4c_images.commands import arguments, image_root, session
 from d4c_images.durations import counted, show_size
-from d4c_images.errors import EXIT_ERROR, EXIT_USAGE, UsageError, of_a_named_path, printable
+from d4c_images.errors import EXIT_ERROR, EXIT_USAGE, Stopped, UsageError, of_a_named_path, printable
 from d4c_images.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         "are there already; changes nothing in the collection. Run it again to resume after an interruption.",
         settings,
         root=True,
+        drains=True,
     )
     parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="target folder; created if missing")
     parser.add_argument(
@@ -60,13 +61,16 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     gbif_ids = array("q", args.gbif_id)
     gbif_ids.extend(_ids(args.ids) if args.ids is not None else ())
     selects = bool(args.gbif_id) or args.ids is not None
+    stop = session.Stop()
     live = session.wants_progress(args, sys.stderr)
-    with open_reader(args.ledger) as ledger, CheckProgressView(live=live, doing="unpacking") as view:
+    with stop.listening(), open_reader(args.ledger) as ledger, CheckProgressView(live=live, doing="unpacking") as view:
         total = None if selects else locations.n_stored(ledger)
         images = locations.shown_by(ledger, gbif_ids) if selects else locations.all_stored(ledger)
 
         def show(done: Unpacked) -> None:
             view.show(CheckProgress("images", done.n_seen, total))
+            if stop():
+                raise Stopped(f"{stop.signal_name()}: unpacking was stopped; run the same command again to resume")
 
         done = unpack(images, args.root, image_root.writable(args.to, ""), show)
         lacking = _lacking(locations.records(ledger, gbif_ids))

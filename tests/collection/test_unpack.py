@@ -7,6 +7,9 @@ import hashlib
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,8 @@ from d4c_images.collection import unpack
 from d4c_images.ledger.questions.locations import Shelved
 from d4c_images.stores import partial
 from d4c_images.stores.local import LocalStore
-from tests.support.program import Collection
+from tests.support.patience import PATIENCE_S
+from tests.support.program import PROJECT, Collection
 from tests.support.sample_ledger import HOSTS, Sample, make_files, make_ledger
 
 # More than are made durable together; one that does not stay in memory, and is in the first group.
@@ -26,6 +30,13 @@ SAMPLES = tuple(
     Sample(1000000000 + n, 0, HOSTS[0], "success", body=BIG if n == 5 else b"image %02d of a record" % n) for n in range(40)
 )
 FIRST, SECOND, LAST = SAMPLES[0].path, SAMPLES[1].path, SAMPLES[-1].path
+# As a process gets a signal while it is at work: once for each group.
+SIGNALLED = """
+import os, signal, sys
+from d4c_images import cli, crash
+crash.point = lambda name: os.kill(os.getpid(), signal.{signal}) if name == "unpack.put" else None
+sys.exit(cli.main())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -198,3 +209,19 @@ def test_what_is_made_durable_together_is_bounded_in_number_and_bytes() -> None:
     assert [len(group) for group in unpack._groups(images(5, 30 << 20))] == [2, 2, 1]
     assert [len(group) for group in unpack._groups(images(2, 1 << 30))] == [1, 1]
     assert [len(group) for group in unpack._groups(images(3, 1) * 3)] == [3]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_ends_it_with_75_and_the_same_command_resumes(collection: Collection, to: Path, name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALLED.format(signal=name), *collection.command("unpack", "--to", to, "--json")[3:]],
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        capture_output=True, text=True, cwd=collection.folder, check=False, timeout=PATIENCE_S,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (75, ""), done.stderr
+    assert done.stderr == f"d4c-images: {name}: unpacking was stopped; run the same command again to resume\n"
+    assert copies(to) == {sample.path: sample.body for sample in SAMPLES[:32]}
+    summary = unpacked(collection, to)
+    assert (summary["n_there"], summary["n_written"], copies(to)) == (32, 8, ALL)

@@ -222,6 +222,14 @@ def dangling_link(c: Collection) -> None:
     (c.root / "link").symlink_to("nowhere")
 
 
+def link_to_itself(c: Collection) -> None:
+    (c.root / "100/000/link").symlink_to("link")
+
+
+def link_to_the_root(c: Collection) -> None:
+    (c.root / "link").symlink_to(".")
+
+
 def unknown_record(c: Collection) -> None:
     (c.root / "100/000/1000000099-00.jpg").write_bytes(FRESH)
 
@@ -349,6 +357,8 @@ CASES = (
     Case(copy_in_another_folder, {Reason.UNTRACKED: 1}, strangers=names(f"999/{Path(A).name}")),
     Case(stranger, {Reason.UNTRACKED: 1}, strangers=names("notes/read me.txt")),
     Case(dangling_link, {Reason.UNTRACKED: 1}),
+    Case(link_to_itself, {Reason.UNTRACKED: 1}),
+    Case(link_to_the_root, {Reason.UNTRACKED: 1}),
     Case(unknown_record, {Reason.UNTRACKED: 1}, strangers=names("100/000/1000000099-00.jpg")),
     Case(image_of_an_open_row, {Reason.UNTRACKED: 1}, adopted=names(OPEN)),
     Case(case_folded_image_of_an_open_row, {Reason.UNTRACKED: 1}, adopted=names(OPEN)),

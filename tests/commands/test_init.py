@@ -329,6 +329,20 @@ def test_reset_takes_an_answer(answer: str, kept: int, init: Init, tmp_path: Pat
     assert ask(tmp_path / "ledger.sqlite", URLS) == ALL_THREE[kept : kept + 1]
 
 
+def test_reset_takes_ctrl_d_for_a_no(init: Init, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = (bare(tmp_path / f"{name}.txt", [line]) for name, line in (("one", ONE), ("two", TWO)))
+    init(one)
+
+    def ctrl_d(prompt: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", ctrl_d)
+    code, _, complaint = init(two, "--reset")
+    assert (code, complaint) == (1, "d4c-images: nothing was deleted\n")
+    assert ask(tmp_path / "ledger.sqlite", URLS) == ALL_THREE[:1]
+
+
 def test_reset_without_a_ledger_is_init(init: Init, tmp_path: Path) -> None:
     assert init(bare(tmp_path / "one.txt", [ONE]), "--reset")[0] == 0
     assert ask(tmp_path / "ledger.sqlite", URLS) == ALL_THREE[:1]

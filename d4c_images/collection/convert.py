@@ -45,7 +45,11 @@ SAMPLES_AT_ONCE = 5_000
 
 
 def pack_files(ledger: Ledger, root: Path, packing: PackSettings, found: Survey, watch: MoveWatch) -> Moved:
-    """Pack everything that is stored as a file. Raises `StoreError`; run again, it goes on."""
+    """Pack everything that is stored as a file. Raises `StoreError`; run again, it goes on.
+
+    Files are read twice: by several threads, which wait for the disk together and find what is damaged or unreadable, and from the
+    cache, as the one open shard grows. What changes in between is noticed there.
+    """
     done = Moved()
     with ThreadPoolExecutor(MOVING_THREADS) as pool, closing(PackStore(root, packing)) as store:
         for _, rows in relocating.stored_in_steps(ledger.connection.execute):

@@ -40,7 +40,7 @@ IMAGE_STEP, FILE_STEP, SAMPLE_STEP = "images", "files", "packed images"
 STEPS = (IMAGE_STEP, FILE_STEP, SAMPLE_STEP)
 FILE_REASONS = frozenset((Reason.UNTRACKED, Reason.LEFTOVER))
 STRAY_REASONS = frozenset((Reason.UNTRACKED, Reason.SIZE_MISMATCH, Reason.HASH_MISMATCH))
-PEOPLES_REASONS = frozenset((Reason.UNREADABLE, Reason.DANGLING_REFERENCE))
+REASONS_FOR_PEOPLE = frozenset((Reason.UNREADABLE, Reason.DANGLING_REFERENCE))
 MISCOUNTED = frozenset((Reason.COUNTER_MISMATCH, Reason.RECORD_MISMATCH))
 
 
@@ -95,7 +95,7 @@ class Repair:
     _at: ListPosition | None = None
 
     def begin(self) -> None:
-        """Take up the position of an earlier run, if it was for the same findings. Then nothing is lent to nobody any more."""
+        """Take up the position of an earlier run, if it was for the same findings. Releases images whose lease does not exist."""
         text = mending.position(self.ledger)
         kept = None if text is None else ListPosition.of_json(text)
         self._at = kept if kept is not None and kept.token == self.found.token else None
@@ -173,7 +173,7 @@ class Repair:
             finalize(self.ledger, self._show_recount)
             relist(self.ledger, lambda done, top: self.progress(CheckProgress("lists", done, top)))
             self.counts.add(Act.RECOUNT, n=n_miscounted)
-        for finding, _ in self._of(PEOPLES_REASONS):
+        for finding, _ in self._of(REASONS_FOR_PEOPLE):
             self.counts.leave(finding)
 
     def end(self) -> None:

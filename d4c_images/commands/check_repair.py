@@ -168,7 +168,7 @@ def _say_plan(counts: RepairCounts, numbers: CheckNumbers, args: argparse.Namesp
     if is_root_lost(n_missing, numbers.n_images) and not args.missing_root_is_lost:
         refusal = (
             f"{n_missing:,} of {counted(numbers.n_images, 'image')} are missing in {args.root}. Is its disk mounted, and is it the "
-            "right folder? If they are lost, and all of them shall be requested again, add --missing-root-is-lost"
+            "right folder? If they are lost and all of them should be requested again, add --missing-root-is-lost"
         )
         if not args.dry_run:
             raise UsageError(f"{refusal}. Nothing was changed")
@@ -193,8 +193,7 @@ def _mend(
         repair.end()
         lines = list(done_lines(repair.counts)) or ["nothing was left to repair"]
         ledger.n_done = repair.counts.n_mended
-        ledger.ending = "ended: " + "; ".join(lines)
-        ledger.ending = ledger.ending[:MOST_ENDING]
+        ledger.ending = f"ended: {'; '.join(lines)}"[:MOST_ENDING]
     for line in lines:
         print(printable(line), flush=True)
     return repair.counts

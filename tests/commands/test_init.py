@@ -52,14 +52,17 @@ def init(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 @pytest.mark.parametrize(
     "data",
-    thinned([
-        table([ONE, TWO, THREE]),
-        b"\xef\xbb\xbf" + table([ONE, TWO, THREE]),
-        table([ONE, TWO, THREE]).replace(b"\n", b"\r\n"),
-        table([ONE, TWO, THREE]).removesuffix(b"\n"),
-        table([ONE, TWO, THREE]).replace(b"\n", b"\r\n").removesuffix(b"\n"),
-        b"\xef\xbb\xbf" + table([ONE, TWO, THREE]).replace(b"\n", b"\r\n").removesuffix(b"\r\n"),
-    ], 3),
+    thinned(
+        [
+            table([ONE, TWO, THREE]),
+            b"\xef\xbb\xbf" + table([ONE, TWO, THREE]),
+            table([ONE, TWO, THREE]).replace(b"\n", b"\r\n"),
+            table([ONE, TWO, THREE]).removesuffix(b"\n"),
+            table([ONE, TWO, THREE]).replace(b"\n", b"\r\n").removesuffix(b"\n"),
+            b"\xef\xbb\xbf" + table([ONE, TWO, THREE]).replace(b"\n", b"\r\n").removesuffix(b"\r\n"),
+        ],
+        3,
+    ),
     ids=["plain", "byte order mark", "CRLF", "no last line feed", "CR at the end", "all at once"],
 )
 @pytest.mark.parametrize("limit", [None, 1, 2])

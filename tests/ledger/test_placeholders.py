@@ -11,13 +11,14 @@ import pytest
 
 from d4c_images.errors import UsageError
 from d4c_images.ledger.queue import mark_placeholders
+from d4c_images.ledger.queue.placeholders import Watch
 from d4c_images.ledger.rows.rollup import finalize
 from d4c_images.policy.placeholder_list import PlaceholderEntry, parse_placeholders
 from tests.publishers import pictures
 from tests.publishers.client import Publishers
 from tests.support.downloads import check_sound
 from tests.support.program import Collection, multimedia, reach
-from tests.support.sample_ledger import NOW, SAMPLES, make_ledger
+from tests.support.sample_ledger import HOSTS, NOW, SAMPLES, Sample, make_ledger
 
 PICTURE = pictures.jpeg("none")
 SHA256 = hashlib.sha256(PICTURE).hexdigest()
@@ -192,6 +193,18 @@ def test_an_image_that_shows_anothers_file_goes_with_it(tmp_path: Path) -> None:
     assert marks == [(one,), (other,)]
     assert finalize(ledger, lambda progress: None).corrected == 0
     ledger.close()
+
+
+def test_bytes_that_come_for_a_third_record_are_marked_with_those_that_came_before(tmp_path: Path) -> None:
+    """However many other images come in between. Another host's are its own business, and several images of a record count once."""
+    shown = ((11, 0, 0, "logo"), (11, 1, 0, "logo"), (12, 0, 0, "oak"), (13, 0, 0, "logo"), (14, 0, 1, "logo"), (15, 0, 0, "logo"))
+    samples = tuple(Sample(gbif_id, no, HOSTS[host], "success", body=body.encode()) for gbif_id, no, host, body in shown)
+    with closing(make_ledger(tmp_path / "ledger", samples)) as ledger, ledger.transaction() as db:
+        watch = Watch(db, parse_placeholders(""), 3)
+        found = [watch.look(db, [image_id], NOW).n for image_id in range(1, 7)]
+        marks = db.execute("SELECT image_id FROM image_rows WHERE error_type = 'placeholder' ORDER BY 1").fetchall()
+    assert found == [0, 0, 0, 0, 0, 4]
+    assert marks == [(1,), (2,), (4,), (6,)]
 
 
 def test_later_lists_of_placeholders_go_before_earlier_ones() -> None:

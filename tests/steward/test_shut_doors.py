@@ -650,7 +650,7 @@ def test_a_page_is_seen_where_the_next_candidate_is_at_another_host() -> None:
 
 def test_a_host_without_some_images_is_not_shut_because_their_next_candidates_are_at_a_host_that_is() -> None:
     """To go on at the next candidate is no redirect."""
-    n, n_given = 3_000, 60
+    n, n_given = 1_500, 60
     publisher = Refusing(lambda image_id: NOT_FOUND if n_given < image_id else None, lambda image_id: PLAIN)
     with two_candidates_each(n) as ledger:
         _, heard = run(ledger, publisher, days=0.5)

@@ -42,6 +42,7 @@ SHORT = {
     "hashes": "shared by what loads numpy and what must not",
     "pattern": "pieces of a pattern that dozens of rules are made of",
     "read_result": "a result that five readers of formats have in common",
+    "second_reader": "a thread's life, apart from what it reads",
     "shape": "likewise, before anything is decoded",
     "small_files": "belongs to no layer above",
 }

@@ -26,6 +26,7 @@ from d4c_images.collection.findings import CheckProgress, CheckReport, CheckScop
 from d4c_images.collection.ignored import Ignored
 from d4c_images.errors import LedgerError, Stopped, UsageError
 from d4c_images.ledger.file.reader import Reader
+from d4c_images.ledger.file.second_reader import SecondReader
 from d4c_images.ledger.questions import audit
 from d4c_images.ledger.questions.counter_audit import CounterRecount
 from d4c_images.ledger.rows import extent, recount
@@ -302,14 +303,15 @@ class _Check:
             return
         total = extent.n_records(self.ledger.rows)
         position = Position.of_json(self.at["record"]) if "record" in self.at else Position()
-        for step in recount.record_steps(self.ledger.rows, position):
-            self.findings.n_records += step.n_records
-            for record in step.untrue:
-                line = audit.record_trouble(self.ledger, record.gbif_id)
-                if line is not None:
-                    self.findings.of_ledger(Reason.RECORD_MISMATCH, line)
-            progress = CheckProgress("records", self.findings.n_records, max(total, self.findings.n_records))
-            self._reached(progress, record=step.position.as_json())
+        with SecondReader(self.ledger) as second:
+            for step in recount.record_steps(self.ledger.rows, position, begin=second.begin):
+                self.findings.n_records += step.n_records
+                for record in step.untrue:
+                    line = audit.record_trouble(self.ledger, record.gbif_id)
+                    if line is not None:
+                        self.findings.of_ledger(Reason.RECORD_MISMATCH, line)
+                progress = CheckProgress("records", self.findings.n_records, max(total, self.findings.n_records))
+                self._reached(progress, record=step.position.as_json())
 
     def _check_rows(self) -> None:
         """Every success row against its file."""

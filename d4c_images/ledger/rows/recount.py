@@ -23,6 +23,8 @@ from d4c_images.model import RecordStatus
 
 AskAll = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
 """Runs a statement and returns all of its (few) rows."""
+Begin = Callable[[str, Sequence[object]], Callable[[], list[tuple[Any, ...]]]]
+"""Begins a statement elsewhere, while `AskAll` runs another; what it returns waits for the rows."""
 
 RECOUNT_STEP_ROWS = 10_000
 IMAGE_STEP_ROWS = 100_000
@@ -190,8 +192,11 @@ class Step:
     untrue: list[Untrue]  # of these
 
 
-def record_steps(ask: AskAll, position: Position, max_rows: int = RECOUNT_STEP_ROWS) -> Iterator[Step]:
-    """Recount the records after `position`. A statement visits at most `max_rows` records, and as many images or links.
+def record_steps(
+    ask: AskAll, position: Position, max_rows: int = RECOUNT_STEP_ROWS, *, begin: Begin | None = None
+) -> Iterator[Step]:
+    """Recount the records after `position`. A statement visits at most `max_rows` records, and as many images or links. With
+    `begin`, two statements run at the same time.
 
     While another process writes, a step may mix two states of the ledger: what is `untrue` must then be checked again.
     """
@@ -204,7 +209,7 @@ def record_steps(ask: AskAll, position: Position, max_rows: int = RECOUNT_STEP_R
             n, upto = found.records[:2]
             if found.fits:
                 size = min(_as_many(n, found.n_rows, max_rows), max_rows)
-                step = _count_range(ask, position.after, found.records)
+                step = _count_range(ask, begin or _at_once(ask), position.after, found.records)
             else:
                 position = Position(position.after, Inside(upto, is_in_line=True, at=BEFORE_ALL, counts=Counts()))
         if position.inside is not None:
@@ -285,11 +290,21 @@ def _as_many(n_records: int, n_rows: int, max_rows: int) -> int:
     return -(-n_records * max_rows * 15 // (16 * max(n_rows, 1)))
 
 
-def _count_range(ask: AskAll, after: int, found: Measured) -> Step:
+def _at_once(ask: AskAll) -> Begin:
+    def begin(sql: str, params: Sequence[object]) -> Callable[[], list[tuple[Any, ...]]]:
+        rows = ask(sql, params)
+        return lambda: rows
+
+    return begin
+
+
+def _count_range(ask: AskAll, begin: Begin, after: int, found: Measured) -> Step:
     span = (after, found.upto)
-    records = {row[0]: _untrue(row) for row in ask(LINES, span)}
+    in_line = begin(LINES, span)
     links = {row[0]: Counts._make(row[1:]) for row in ask(SUM_LINKS, span)}
-    others = {row[0] for row in ask(SINGLES, span)} | (links.keys() - records.keys())
+    singles = ask(SINGLES, span)
+    records = {row[0]: _untrue(row) for row in in_line()}
+    others = {row[0] for row in singles} | (links.keys() - records.keys())
     if others:  # besides single images: links of records that would agree without them, or of missing records
         records |= {row[0]: _untrue(row) for row in ask(LINES_OF, (json.dumps(sorted(others)),))}
     for gbif_id in records.keys() & links.keys():

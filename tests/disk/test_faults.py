@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from d4c_images import errors
+from d4c_images.cli import COMMANDS
 from d4c_images.commands import presets
 from d4c_images.errors import EXIT_ERROR, EXIT_USAGE, D4CError, LedgerError, SourceError, StoreError, UsageError
 from d4c_images.ledger.file import connect, owner
@@ -31,7 +32,7 @@ from d4c_images.stores.local import LocalStore
 from d4c_images.system import clocks
 from tests.disk import campaign, disturbance
 from tests.disk.calls import ERRORS, SHORT, Fault, Kind, faults_of, parse_fault
-from tests.disk.jobs import NAMES, job_of
+from tests.disk.jobs import NAMES, WRITE_NO_FILE, job_of
 from tests.publishers.client import Publishers
 from tests.support.patience import PATIENCE_S
 from tests.support.program import PROGRAM, PROJECT
@@ -252,6 +253,13 @@ def test_a_probe_that_could_not_be_removed_is_swept_and_is_no_stranger(tmp_path:
     assert own_files.is_mark(left.name)
     own_files.sweep(tmp_path, "0123abcd")
     assert not left.exists()
+
+
+def test_each_command_has_a_row_of_disk_faults_or_a_reason_why_it_writes_no_file() -> None:
+    commands = {module.__name__.rpartition(".")[2].replace("_", "-") for module in COMMANDS}
+    with_rows = {command for command in commands if any(name == command or name.startswith(f"{command}-") for name in NAMES)}
+    assert with_rows.isdisjoint(WRITE_NO_FILE)
+    assert with_rows | WRITE_NO_FILE.keys() == commands
 
 
 @pytest.mark.slow

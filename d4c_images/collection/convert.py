@@ -197,7 +197,7 @@ class _Unpacking:
         try:
             sample = reading.sample_at(self._root, one.path, one.offset)
         except OSError as error:
-            return unreadable(one, error)
+            return unreadable(self._root, one, error)
         if sample is None or not STEM.fullmatch(sample.stem) or not sample.extension:
             return wrong_size(one, None)
         if sample.size_bytes != one.size_bytes:
@@ -258,7 +258,7 @@ def copy_verified(root: Path, one: NamedBytes, keep: Keep) -> Finding | None:
         why = wrong_hash(one)
     except OSError as error:  # while reading: while writing it is a `StoreError`
         abort(keep)
-        return unreadable(one, error)
+        return unreadable(root, one, error)
     except BaseException:
         abort(keep)
         raise

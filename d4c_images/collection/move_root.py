@@ -132,7 +132,7 @@ class _Copying:
         try:
             found = (self._old / one.path).stat().st_size
         except OSError as error:
-            return unreadable(one, error)
+            return unreadable(self._old, one, error)
         if found != one.size_bytes:
             return wrong_size(one, found)
         return copy_verified(self._old, one, keep) or keep

@@ -146,9 +146,18 @@ def open_ledger(path: Path, *, create: bool = False, on_shared_disk: bool = Fals
     return Ledger(path, connection, file)
 
 
+def sqlite_words(error: sqlite3.Error) -> str:
+    """What SQLite says, and what else that may mean: it calls a page malformed that its disk refuses to read with EIO, too.
+
+    SQLITE_IOERR_CORRUPTFS becomes SQLITE_CORRUPT: https://www.sqlite.org/rescode.html#ioerr_corruptfs
+    """
+    text = str(error)
+    return f"{text}, or its disk reports an error when it is read" if "malformed" in text else text
+
+
 def explain(error: sqlite3.DatabaseError, path: Path) -> LedgerError:
     """One clear line for an SQLite error."""
-    text = str(error)
+    text = sqlite_words(error)
     if "file is not a database" in text:
         return LedgerUnusable(f"{path} is not an SQLite file, so not a ledger")
     if "locked" in text or "busy" in text:

@@ -7,6 +7,7 @@ for too long, the process exits at once, with all its requests: its hosts may be
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import pickle
 import socket
@@ -24,7 +25,7 @@ from distributed.security import Security
 
 from d4c_images import __version__
 from d4c_images.durations import show_moment
-from d4c_images.errors import D4CError
+from d4c_images.errors import D4CError, causes_of, words_of
 from d4c_images.model import Orders, Report
 from d4c_images.runners import dask_config, messages  # noqa: F401 (Dask as we want it)
 from d4c_images.runners.crew_log import Notes
@@ -36,6 +37,7 @@ from d4c_images.system import child_process, clocks
 
 COORDINATOR_POLL_S = 1.0  # how often to look for a coordinator
 COORDINATOR_CONNECT_S = 20.0
+OF_THIS_NODE = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE))
 
 
 def main() -> int:
@@ -102,11 +104,19 @@ async def what_is_in_the_way(invitation: Invitation) -> str | None:
         arguments = security_of(invitation).get_connection_args("worker")
         comm = await connect(invitation.address, timeout=COORDINATOR_CONNECT_S, **arguments)
     except OSError as error:
+        check_node(error)
         return str(error.__cause__ or error)
     await comm.close()
     if invitation.version != __version__:
         raise OtherVersion(f"version mismatch: the coordinator runs d4c-images {invitation.version}, this worker {__version__}")
     return None
+
+
+def check_node(error: BaseException) -> None:
+    """Raise `D4CError` if this node's disk or limits are the cause, not the coordinator: Dask puts its certificate into a file."""
+    for cause in causes_of(error):
+        if isinstance(cause, OSError) and cause.errno in OF_THIS_NODE:
+            raise D4CError(f"this node cannot join the coordinator: {words_of(cause)}") from error
 
 
 class Leave:
@@ -144,8 +154,9 @@ class Session:
         self._worker.stream_handlers[messages.OP] = self._hear
         try:
             await self._worker
-        except (OSError, ValueError, RuntimeError):  # it has just gone
-            return Exit.AGAIN
+        except (OSError, ValueError, RuntimeError) as error:
+            check_node(error)
+            return Exit.AGAIN  # it has just gone
         code = await self._exit
         if self._beating is not None:
             self._beating.cancel()
@@ -212,7 +223,9 @@ class Session:
                 self._tell(messages.Done())
             self._part(Exit.AGAIN)
         except BaseException as error:
-            if not isinstance(error, D4CError):
+            if isinstance(error, D4CError):
+                print(f"d4c-images: {error}", file=sys.stderr, flush=True)
+            else:
                 traceback.print_exc()
                 error = D4CError(f"a worker on {node} failed: {type(error).__name__}: {error}")
             self._tell(error)

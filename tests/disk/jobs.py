@@ -76,6 +76,8 @@ class Job:
     reports: bool = False  # what is wrong with the disk, as a finding, with exit code 1 but without an error
     holds: Callable[[Scene], bool] = lambda scene: True  # at any moment
     beside: Callable[[Scene], AbstractContextManager[object]] = nobody  # what runs at the same time, undisturbed
+    most_lines: int = 1  # that say why
+    has_dask: bool = False  # which logs tracebacks of its own, and keeps its certificate in a file for a moment
     images: str = "images"  # folder of the images once it has ended well
     environ: Mapping[str, str] = field(default_factory=dict)
 
@@ -361,8 +363,10 @@ JOBS = (
         reports=True, images="moved"),
     Job("store-packs-to-root", packed, of("store", "convert", "--to-root", "./moved", "--remove-old"), is_moved, moves_files=True,
         reports=True, images="moved"),
-    Job("download-cluster", loaded, lambda scene: scene.coordinate(), all_stored, RUN, beside=lambda scene: running(scene.work())),
-    Job("work", loaded, lambda scene: scene.work(), all_stored, RUN, beside=lambda scene: running(scene.coordinate())),
+    Job("download-cluster", loaded, lambda scene: scene.coordinate(), all_stored, RUN, has_dask=True,
+        beside=lambda scene: running(scene.work())),
+    Job("work", loaded, lambda scene: scene.work(), all_stored, RUN, beside=lambda scene: running(scene.coordinate()),
+        has_dask=True, most_lines=2),  # of the worker process, and of its parent, which may meet the same disk
     Job("init-shared", nothing_yet, of("init", "./source.zip", "--labels"), all_admitted, environ=SHARED),
     Job("download-shared", loaded, lambda scene: scene.download(), all_stored, RUN, environ=SHARED),
     Job("restore-shared", to_be_restored, of("restore", "./backup.sqlite", "--replace"), is_restored,

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import random
@@ -18,13 +19,14 @@ import pytest
 
 from d4c_images import errors
 from d4c_images.cli import COMMANDS
+from d4c_images.collection import backup
 from d4c_images.commands import presets
 from d4c_images.errors import EXIT_ERROR, EXIT_USAGE, D4CError, LedgerError, SourceError, StoreError, UsageError
-from d4c_images.ledger.file import connect, owner
+from d4c_images.ledger.file import connect, copying, owner
 from d4c_images.ledger.file.reader import open_reader
 from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.ledger.queue import wishes
-from d4c_images.runners import pipe_worker
+from d4c_images.runners import dask, dask_worker, pipe_worker
 from d4c_images.runners.rendezvous import Invitation, MeetingPlace
 from d4c_images.sources.container import reading
 from d4c_images.stores import own_files, partial
@@ -140,6 +142,53 @@ def test_a_ledger_that_does_not_open_for_want_of_anything_but_permission_is_no_u
     assert connect.explain(refusal, path).exit_code == EXIT_ERROR
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert connect.explain(refusal, path).exit_code == EXIT_USAGE
+
+
+def test_what_sqlite_calls_malformed_may_be_a_disk_that_cannot_be_read(tmp_path: Path) -> None:
+    """A page that is refused with EIO is SQLITE_CORRUPT to SQLite; nobody should restore a backup because of that."""
+    path = tmp_path / "ledger.sqlite"
+    explained = connect.explain(sqlite3.DatabaseError("database disk image is malformed"), path)
+    assert str(explained) == f"{path}: database disk image is malformed, or its disk reports an error when it is read"
+
+
+def test_a_backup_that_cannot_be_read_to_its_end_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unread(*_: object) -> str:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    make_ledger(tmp_path / "ledger.sqlite").close()
+    with open_reader(tmp_path / "ledger.sqlite") as reader:
+        made = backup.make(reader, tmp_path / "backup.sqlite", 1_800_000_000, lambda step: None)
+    monkeypatch.setattr(copying, "digest", unread)
+    with pytest.raises(LedgerError, match=f"cannot read the backup {made.path}: Input/output error"):
+        backup.verify(made.path, lambda step: None)
+
+
+def test_a_coordinator_that_cannot_write_its_certificate_says_what_the_system_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "dask.crt")
+        except OSError as error:
+            raise RuntimeError("_Scheduler failed to start.") from error
+
+    monkeypatch.setattr(dask, "_Scheduler", full)
+    with pytest.raises(D4CError, match=r"cannot serve connections to workers: dask\.crt: No space left on device$"):
+        dask.DaskRunner(MeetingPlace(tmp_path / "cluster"), "a ledger", set_up_without_descriptors, lambda line: None)
+
+
+def test_a_node_without_room_for_a_certificate_does_not_wait_for_another_coordinator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "dask.crt")
+
+    invitation = Invitation("run", "ledger", "0.1.0", "tls://[::1]:1", "certificate", "key")
+    monkeypatch.setattr(dask_worker, "security_of", full)
+    with pytest.raises(D4CError, match=r"this node cannot join the coordinator: dask\.crt: No space left on device"):
+        asyncio.run(dask_worker.what_is_in_the_way(invitation))
+    monkeypatch.undo()
+    dask_worker.check_node(ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"))  # the coordinator has gone
 
 
 def test_a_ledger_that_cannot_be_read_while_it_is_owned_is_one_line_that_names_it(tmp_path: Path) -> None:

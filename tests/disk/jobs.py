@@ -243,9 +243,9 @@ def has_more(scene: Scene) -> bool:
 
 
 def is_repaired(scene: Scene) -> bool:
-    """The lost image and the damaged one wait for a request; all others have their bytes."""
+    """Damaged images wait for a request, and so does a renamed one whose file could not be read; all others have their bytes."""
     strangers = list((scene.collection.root / ".strangers").rglob("notes.txt"))
-    return n_images(scene, "pending", "failed_transient") in (1, 2) and n_images(scene, "success") >= 4 and len(strangers) == 1
+    return 1 <= n_images(scene, "pending", "failed_transient") <= 3 <= n_images(scene, "success") and len(strangers) == 1
 
 
 def named_backups(scene: Scene) -> list[Path]:

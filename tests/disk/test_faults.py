@@ -20,6 +20,8 @@ import pytest
 from d4c_images import errors
 from d4c_images.cli import COMMANDS
 from d4c_images.collection import backup
+from d4c_images.collection.findings import Finding, Reason
+from d4c_images.collection.repair_looks import Strays
 from d4c_images.commands import presets
 from d4c_images.errors import EXIT_ERROR, EXIT_USAGE, D4CError, LedgerError, SourceError, StoreError, UsageError
 from d4c_images.ledger.file import connect, copying, owner
@@ -189,6 +191,30 @@ def test_a_node_without_room_for_a_certificate_does_not_wait_for_another_coordin
         asyncio.run(dask_worker.what_is_in_the_way(invitation))
     monkeypatch.undo()
     dask_worker.check_node(ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"))  # the coordinator has gone
+
+
+@pytest.mark.parametrize("error", [errno.ESTALE, errno.EMFILE])
+def test_a_stray_that_cannot_be_looked_at_for_now_ends_the_repair(
+    tmp_path: Path, error: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may hold the bytes of an image, which would be requested from its publisher again."""
+
+    def gone(path: Path) -> None:
+        raise OSError(error, os.strerror(error), str(path))
+
+    monkeypatch.setattr(Path, "lstat", gone)
+    with pytest.raises(StoreError, match=f"{tmp_path}/renamed.jpg: {os.strerror(error)}"):
+        Strays(tmp_path).learn([Finding(Reason.UNTRACKED, "renamed.jpg", "")])
+
+
+def test_a_check_whose_findings_cannot_be_kept_begins_at_its_beginning(tmp_path: Path) -> None:
+    make_ledger(tmp_path / "ledger.sqlite").close()
+    command = [*PROGRAM, "check", "--ledger-only", "--ledger", str(tmp_path / "ledger.sqlite")]
+    environ = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    ran = disturbance.run(command, tmp_path, Fault(Kind.TRUNCATE, errno.EIO, 2), environ, PROJECT, PATIENCE_S)
+    assert str(ran.heard.fired).startswith("ftruncate"), ran.heard.fired
+    assert str(ran.heard.fired).endswith(".found"), ran.heard.fired
+    assert ran.code == 0, ran.output
 
 
 def test_a_ledger_that_cannot_be_read_while_it_is_owned_is_one_line_that_names_it(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from d4c_images.collection.findings import Finding, Reason
 from d4c_images.collection.repair_looks import Strays
 from d4c_images.commands import presets
 from d4c_images.errors import EXIT_ERROR, EXIT_USAGE, D4CError, LedgerError, SourceError, StoreError, UsageError
-from d4c_images.ledger.file import connect, copying, owner
+from d4c_images.ledger.file import connect, copying, liveness, owner, replacing
 from d4c_images.ledger.file.reader import open_reader
 from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.ledger.queue import wishes
@@ -215,6 +215,28 @@ def test_a_check_whose_findings_cannot_be_kept_begins_at_its_beginning(tmp_path:
     assert str(ran.heard.fired).startswith("ftruncate"), ran.heard.fired
     assert str(ran.heard.fired).endswith(".found"), ran.heard.fired
     assert ran.code == 0, ran.output
+
+
+@pytest.mark.parametrize("words", ["disk I/O error", "unable to open database file", "locking protocol"])
+def test_a_ledger_whose_disk_fails_is_not_replaced_as_if_it_were_damaged(
+    tmp_path: Path, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that lives may have it open."""
+
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError(words)
+
+    make_ledger(tmp_path / "ledger.sqlite").close()
+    (tmp_path / "new").write_bytes(b"of a backup")
+    me = replacing.Restorer(owner.this_process(), 1_800_000_000, liveness.SILENT_PATIENCE, None)
+    monkeypatch.setattr(replacing, "_await_owner", fail)
+    before = (tmp_path / "ledger.sqlite").read_bytes()
+    with pytest.raises(LedgerError, match=words) as refused:
+        replacing.put_in_place(tmp_path / "new", tmp_path / "ledger.sqlite", me)
+    assert refused.value.exit_code == EXIT_ERROR
+    with pytest.raises(LedgerError, match=words):  # if it comes earlier, when a damaged one would be taken for nobody's
+        replacing._check_possible(sqlite3.OperationalError(words), tmp_path / "ledger.sqlite")
+    assert (tmp_path / "ledger.sqlite").read_bytes() == before
 
 
 def test_a_ledger_that_cannot_be_read_while_it_is_owned_is_one_line_that_names_it(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from d4c_images.commands import arguments, session
 from d4c_images.durations import counted, show_moment, show_size
 from d4c_images.errors import Stopped, UsageError, of_a_named_path, printable
+from d4c_images.report.as_json import json_text
 from d4c_images.settings import Settings
 from d4c_images.system import clocks
 
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         show = until(stop, view.show, "the backup was stopped, and nothing of it is left; run the same command again")
         result = _verify(args, show) if args.verify else _make(args, show)
     lines = result.pop("lines")
-    print(json.dumps(result, indent=2) if args.json else "\n".join(map(printable, lines)))
+    print(json_text(result) if args.json else "\n".join(map(printable, lines)))
     return 0
 
 

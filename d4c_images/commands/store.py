@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import secrets
 import sys
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from d4c_images.durations import counted, show_size
 from d4c_images.errors import EXIT_ERROR, Stopped, StoreError, UsageError, printable
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import Ledger
+from d4c_images.report.as_json import json_text
 from d4c_images.settings import Settings
 from d4c_images.system import clocks, disk_room
 
@@ -277,7 +277,7 @@ class _Work:
         results = [*self._results, *([] if self._now is None else [self._now])]
         if self._args.json:
             summary: dict[str, Any] = {stage.key: done.as_dict() for stage, done in results}
-            print(json.dumps(summary | {"ok": is_over and not self.n_left, "notes": self._lines}, indent=2))
+            print(json_text(summary | {"ok": is_over and not self.n_left, "notes": self._lines}))
             return
         for stage, done in results:
             there = f", {done.n_there:,} already there" if done.n_there else ""
@@ -340,7 +340,7 @@ def _dry_run(args: argparse.Namespace) -> int:
         "free_inodes": room.free_inodes,
     }
     if args.json:
-        print(json.dumps(summary, indent=2))
+        print(json_text(summary))
         return 0
     print(
         f"as files: {counted(found.n_files, 'image')} ({show_size(found.file_bytes)}); in "

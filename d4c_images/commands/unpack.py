@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from d4c_images.commands import arguments, image_root, session
 from d4c_images.durations import counted, show_size
 from d4c_images.errors import EXIT_ERROR, EXIT_USAGE, UsageError, of_a_named_path, printable
+from d4c_images.report.as_json import json_text
 from d4c_images.settings import Settings
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         done = unpack(images, args.root, image_root.writable(args.to, ""), show)
         lacking = _lacking(locations.records(ledger, gbif_ids))
     if args.json:
-        print(json.dumps(done.as_dict() | lacking.as_dict(), indent=2))
+        print(json_text(done.as_dict() | lacking.as_dict()))
     else:
         print(f"{counted(done.n_written, 'image')} written ({show_size(done.written_bytes)}), {done.n_there:,} already there")
         for trouble in done.troubles:

@@ -278,14 +278,6 @@ def test_a_close_that_fails_is_a_store_error_and_leaves_no_partial(tmp_path: Pat
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_a_check_whose_connection_was_lost_says_why_and_not_that_it_was_closed(tmp_path: Path) -> None:
-    make_ledger(tmp_path / "ledger.sqlite").close()
-    with open_reader(tmp_path / "ledger.sqlite") as reader:  # noqa: SIM117 - what is raised passes the inner one
-        with pytest.raises(LedgerError, match="the reason"), reader.watching(1_000, lambda n: None):  # noqa: PT012
-            reader.close()
-            raise LedgerError("the reason")
-
-
 def test_an_image_root_that_cannot_be_looked_at_is_a_store_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(path: Path, **_: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))

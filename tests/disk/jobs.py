@@ -294,7 +294,7 @@ def is_files(scene: Scene) -> bool:
 
 
 def is_moved(scene: Scene) -> bool:
-    return all_stored(scene) and not any(path.is_file() for path in scene.collection.root.rglob("*"))
+    return all_stored(scene) and not scene.collection.root.exists()
 
 
 def is_queued(scene: Scene) -> bool:

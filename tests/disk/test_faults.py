@@ -24,7 +24,7 @@ from d4c_images.collection.findings import Finding, Reason
 from d4c_images.collection.repair_looks import Strays
 from d4c_images.commands import presets
 from d4c_images.errors import EXIT_ERROR, EXIT_USAGE, D4CError, LedgerError, SourceError, StoreError, UsageError
-from d4c_images.ledger.file import connect, copying, liveness, owner, replacing
+from d4c_images.ledger.file import connect, copying, filesystem, liveness, owner, replacing
 from d4c_images.ledger.file.reader import open_reader
 from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.ledger.queue import wishes
@@ -237,6 +237,18 @@ def test_a_ledger_whose_disk_fails_is_not_replaced_as_if_it_were_damaged(
     with pytest.raises(LedgerError, match=words):  # if it comes earlier, when a damaged one would be taken for nobody's
         replacing._check_possible(sqlite3.OperationalError(words), tmp_path / "ledger.sqlite")
     assert (tmp_path / "ledger.sqlite").read_bytes() == before
+
+
+def test_a_reservation_that_cannot_be_made_durable_is_named_and_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(LedgerError, match=r"cannot write \S+/ledger\.sqlite\.owner: No space left on device"):
+        filesystem.Reservation(tmp_path / "ledger.sqlite", "test", owner.this_process(), 1_800_000_000)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_ledger_that_cannot_be_read_while_it_is_owned_is_one_line_that_names_it(tmp_path: Path) -> None:

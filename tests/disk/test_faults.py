@@ -31,8 +31,9 @@ from d4c_images.ledger.queue import wishes
 from d4c_images.runners import dask, dask_worker, pipe_worker
 from d4c_images.runners.rendezvous import Invitation, MeetingPlace
 from d4c_images.sources.container import reading
-from d4c_images.stores import own_files, partial
+from d4c_images.stores import Keep, own_files, partial
 from d4c_images.stores.local import LocalStore
+from d4c_images.stores.pack import PackSettings, PackStore
 from d4c_images.system import clocks
 from tests.disk import campaign, disturbance
 from tests.disk.calls import ERRORS, SHORT, Fault, Kind, faults_of, parse_fault
@@ -288,6 +289,37 @@ def test_a_close_that_fails_is_a_store_error_and_leaves_no_partial(tmp_path: Pat
             with pytest.raises(StoreError, match=r"500-00\.1\.part: Disk quota exceeded"):
                 part.abort()
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_shard_whose_close_fails_is_durable_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def close(fd: int) -> None:
+        really(fd)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    really = os.close
+    store = PackStore(tmp_path, PackSettings("0123abcd", 1 << 20))
+    part = store.begin(500, 0, 1)
+    part.write(b"an image")
+    (place,) = store.put([Keep(part, "jpg")])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", close)
+        store.close()
+    assert place is not None
+    assert store.holds(place, len(b"an image"))
+
+
+def test_a_file_that_cannot_be_packed_is_named_and_not_its_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unread(*_: object) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with closing(PackStore(tmp_path, PackSettings("0123abcd", 1 << 20))) as store:
+        part = store.begin(500, 0, 1)
+        part.write(b"an image")
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "read", unread)
+            with pytest.raises(StoreError, match=r"500-00\.1\.part: Input/output error"):
+                store.put([Keep(part, "jpg")])
+        part.abort()
 
 
 def test_an_image_root_that_cannot_be_looked_at_is_a_store_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

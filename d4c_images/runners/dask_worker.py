@@ -51,6 +51,9 @@ def main() -> int:
     except D4CError as error:
         print(f"d4c-images: {error}", file=sys.stderr, flush=True)
         return Exit.UNFIT
+    except OSError as error:  # of this node: Dask keeps its certificate in a file for a moment
+        print(f"d4c-images: {words_of(error)}", file=sys.stderr, flush=True)
+        return Exit.UNFIT
 
 
 class OtherVersion(D4CError):

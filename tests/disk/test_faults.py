@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import io
 import os
+import pickle
 import random
 import sqlite3
 import sys
@@ -30,11 +32,12 @@ from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.ledger.queue import wishes
 from d4c_images.runners import dask, dask_worker, pipe_worker
 from d4c_images.runners.rendezvous import Invitation, MeetingPlace
+from d4c_images.runners.worker_pool import Exit
 from d4c_images.sources.container import reading
 from d4c_images.stores import Keep, own_files, partial
 from d4c_images.stores.local import LocalStore
 from d4c_images.stores.pack import PackSettings, PackStore
-from d4c_images.system import clocks
+from d4c_images.system import child_process, clocks
 from tests.disk import campaign, disturbance
 from tests.disk.calls import ERRORS, SHORT, Fault, Kind, faults_of, parse_fault
 from tests.disk.jobs import NAMES, WRITE_NO_FILE, job_of
@@ -250,6 +253,20 @@ def test_a_reservation_that_cannot_be_made_durable_is_named_and_leaves_no_file(
     with pytest.raises(LedgerError, match=r"cannot write \S+/ledger\.sqlite\.owner: No space left on device"):
         filesystem.Reservation(tmp_path / "ledger.sqlite", "test", owner.this_process(), 1_800_000_000)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_worker_process_whose_disk_fails_says_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def gone(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), "dask.crt")
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(pickle.dumps("terms"))))
+    monkeypatch.setattr(child_process, "settle_in", lambda: None)
+    monkeypatch.setattr(dask_worker, "Leave", lambda: None)
+    monkeypatch.setattr(dask_worker, "wait_and_work", gone)
+    assert dask_worker.main() == Exit.UNFIT
+    assert capfd.readouterr().err == "d4c-images: dask.crt: Input/output error\n"
 
 
 def test_a_ledger_that_cannot_be_read_while_it_is_owned_is_one_line_that_names_it(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import os
 import pickle
 import socket
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -119,7 +120,8 @@ def check_node(error: BaseException) -> None:
     """Raise `D4CError` if this node's disk or limits are the cause, not the coordinator: Dask puts its certificate into a file."""
     for cause in causes_of(error):
         if isinstance(cause, OSError) and cause.errno in OF_THIS_NODE:
-            raise D4CError(f"this node cannot join the coordinator: {words_of(cause)}") from error
+            where = f"temporary files are in {tempfile.gettempdir()}"
+            raise D4CError(f"this node cannot join the coordinator: {words_of(cause)} ({where})") from error
 
 
 class Leave:

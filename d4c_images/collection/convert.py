@@ -29,7 +29,6 @@ from d4c_images.collection.moved import (
     wrong_hash,
     wrong_size,
 )
-from d4c_images.errors import StoreError
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.queue import placeholders, relocating, shards
 from d4c_images.ledger.queue.relocating import NamedBytes, Relocation, Survey
@@ -42,6 +41,7 @@ from d4c_images.stores.partial import PARTS_FOLDER, numbers_of, sync_path
 from d4c_images.stores.quarantine import Aside
 from d4c_images.stores.shard import STEM, Sample
 from d4c_images.stores.shard_recovery import cut_copies
+from d4c_images.stores.verified import copy_if_right, leave_nothing
 
 SAMPLES_AT_ONCE = 5_000
 
@@ -246,32 +246,16 @@ class _Unpacking:
 
 def copy_verified(root: Path, one: NamedBytes, keep: Keep) -> Finding | None:
     """Write the bytes to the partial, if they are what their row says; otherwise nothing is left of it, and why is returned."""
-
-    def written() -> Iterator[bytes]:
-        for piece in reading.pieces(root, Place(one.path, one.offset), one.size_bytes or 0):
-            keep.partial.write(piece)
-            yield piece
-
     try:
-        if reading.sha256_of(written()) == one.sha256:
-            return None
-        why = wrong_hash(one)
+        is_right = copy_if_right(root, Place(one.path, one.offset), one.size_bytes or 0, one.sha256 or b"", keep.partial)
     except OSError as error:  # while reading: while writing it is a `StoreError`
-        abort(keep)
         return unreadable(root, one, error)
-    except BaseException:
-        abort(keep)
-        raise
-    abort(keep)
-    return why
+    return None if is_right else wrong_hash(one)
 
 
 def abort(copy: Keep | Place | Finding) -> None:
-    """Leave nothing of a copy, also if its bytes are durable already, but not named."""
     if isinstance(copy, Keep):
-        with suppress(StoreError, OSError):
-            copy.partial.abort()
-            copy.partial.path.unlink(missing_ok=True)
+        leave_nothing(copy.partial)
 
 
 def _samples(root: Path, path: str) -> Iterator[list[Sample]]:

@@ -331,6 +331,7 @@ class _Files:
             if finding.reason is Reason.LEFTOVER:
                 self._sweep(finding)
         files = found_files(self._db.execute, [finding for finding in findings if finding.reason is Reason.UNTRACKED])
+        files.sort(key=lambda file: -file.numbers.revision if file.numbers else 0)  # of several revisions, the newest is adopted
         adopted: dict[int, Adoption] = {}
         for file, (seen, examined) in zip(files, self._threads.map(self._adopter.look, files), strict=True):
             act = decide(Reason.UNTRACKED, file.role, seen)

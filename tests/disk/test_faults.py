@@ -269,6 +269,28 @@ def test_a_worker_process_whose_disk_fails_says_so_in_one_line(
     assert capfd.readouterr().err == "d4c-images: dask.crt: Input/output error\n"
 
 
+def test_a_log_that_cannot_be_read_when_the_ledger_is_closed_ends_no_command(tmp_path: Path) -> None:
+    """What is in it is committed, and the next writer folds it in."""
+
+    class Failing:
+        is_closed = False
+
+        def execute(self, _: str) -> None:
+            raise sqlite3.DatabaseError("database disk image is malformed")  # of EIO
+
+        def close(self) -> None:
+            self.is_closed = True
+
+    ledger = make_ledger(tmp_path / "ledger.sqlite")
+    really, failing = ledger.connection, Failing()
+    ledger.connection = failing  # type: ignore[assignment]
+    with pytest.raises(LedgerError, match="its disk reports an error"):
+        ledger.sync()
+    ledger.close()
+    assert failing.is_closed
+    really.close()
+
+
 def test_a_ledger_that_cannot_be_read_while_it_is_owned_is_one_line_that_names_it(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     with pytest.raises(LedgerError, match=f"{path}: disk I/O error"), owned(path):

@@ -83,15 +83,15 @@ class Ledger:
         """Make durable what has been committed, while readers hold no old snapshot (docs/adr/0036)."""
         try:
             self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             raise explain(error, self.path) from error
 
     def close(self) -> None:
         """Checkpoint the write-ahead log, so that the ledger can be copied as one file, and close."""
         try:
             self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except sqlite3.OperationalError:
-            pass  # a reader is using it; the log stays next to the file and loses nothing
+        except sqlite3.DatabaseError:
+            pass  # a reader is using it, or its disk fails; the log stays next to the file and loses nothing
         self.connection.close()
 
 

@@ -17,6 +17,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -167,7 +168,8 @@ class Session:
             self._beating.cancel()
             self._notes.write(is_joined=True)
         self._worker.is_bound = False
-        await self._worker.close()
+        with suppress(OSError):  # of Dask's scratch folder: the work has ended, and has said why
+            await self._worker.close()
         return code
 
     async def _beat(self, silence_s: float) -> None:

@@ -97,7 +97,7 @@ class Stage:
     def _said_wrong(self, ran: Ran, lines: list[str], fault: Fault) -> Iterator[str]:
         if ran.code not in self.job.codes:
             yield f"exit code {ran.code}"
-        if "Traceback" in ran.output and not (self.job.has_dask and "/d4c_images/" not in ran.output):
+        if "Traceback" in ran.output and not (self.job.has_dask and " - distributed." in ran.output):
             yield "traceback"
         if "internal error" in ran.output or "a bug in this program" in ran.output:
             yield "internal error"

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from d4c_images.collection.check_parts import FOLDERS_DEEP, Part
+from d4c_images.collection.check_rows import is_newer_than_copy
 from d4c_images.collection.findings import CheckProgress, Finding, Findings, Reason
 from d4c_images.collection.ignored import Ignored
 from d4c_images.ledger.file import backup_note
@@ -36,7 +37,6 @@ DEEPEST_STORE_FOLDER = 4  # levels of folders; the layout has two
 STORE_FOLDER = re.compile(rf"\d{{1,3}}(?:/\d{{1,3}})?|{PACKS}")
 
 FINAL_NAME = re.compile(r"((?:[1-9]\d{0,17}|0)-\d{2,9}(?:-r[1-9]\d{0,8})?)\.[A-Za-z0-9]+")
-CLOCKS_S = 10.0  # tolerated difference between the clocks of two machines
 
 
 class Standing(Enum):
@@ -103,7 +103,7 @@ class FilesAgainstRows:
         return {one for name in noted if _is_noted(folder / name) for one in (name, f"{name}{NOTE_SUFFIX}")}
 
     def _note(self, prefix: str, name: str, standing: Standing) -> None:
-        if standing is Standing.IN_WORK or self._is_newer_than_copy(self.root / prefix / name):
+        if standing is Standing.IN_WORK or is_newer_than_copy(self.ledger, self.root / prefix / name):
             self.findings.n_in_work += 1
         elif standing is Standing.TO_ADOPT:
             self.findings.n_to_adopt += 1
@@ -124,7 +124,7 @@ class FilesAgainstRows:
                     # A run may have continued and ended since the last image was read.
                     for sample in shard.samples(file.fileno(), end, os.fstat(file.fileno()).st_size):
                         end = sample.end
-                    if self._is_torn(file.fileno(), end) and not self._is_newer_than_copy(self.root / path):
+                    if self._is_torn(file.fileno(), end) and not is_newer_than_copy(self.ledger, self.root / path):
                         detail = f"torn after byte {end}: left by a killed worker"
                         self.findings.add(Finding(Reason.TORN_SHARD, path, detail, offset=end))
         except FileNotFoundError:
@@ -147,7 +147,7 @@ class FilesAgainstRows:
 
     def _note_samples(self, path: str, samples: Sequence[Sample]) -> None:
         self.findings.n_packed += len(samples)
-        is_new = self._is_newer_than_copy(self.root / path)
+        is_new = is_newer_than_copy(self.ledger, self.root / path)
         keys = [FileName(*numbers_of(sample.stem), path, sample.offset) for sample in samples]
         for sample, image in zip(samples, audit.named_images(self.ledger, keys), strict=True):
             if image.is_at(path, sample.offset):
@@ -162,15 +162,6 @@ class FilesAgainstRows:
 
     def _is_torn(self, fd: int, end: int) -> bool:
         return not shard.is_ended(fd, end, os.fstat(fd).st_size)
-
-    def _is_newer_than_copy(self, path: Path) -> bool:
-        """If a copy of the ledger is read, it cannot contain what a running download has started since."""
-        if self.ledger.copied_at is None:
-            return False
-        try:
-            return path.lstat().st_mtime > self.ledger.copied_at - CLOCKS_S
-        except OSError:
-            return False
 
     def _look(self, prefix: str, names: list[str]) -> dict[str, Standing]:
         """What files are that are not simply those of a success row."""

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     of = f": {described(done.note)}" if done.note else ""
     print(printable(f"{done.path} is restored from {args.backup}{of}"))
     if done.kept is not None:
-        print(printable(f"what was there is kept as {done.kept} (and files beside it)"))
+        print(printable(f"what was there is kept as {done.kept} (and the files next to it)"))
     print("next:")
     for command, why in following:
         print(printable(f"  {command}\n      {why}"))

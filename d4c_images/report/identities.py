@@ -192,8 +192,7 @@ def survey_dict(survey: IdentitySurvey) -> dict[str, Any]:
         "images": total.images,
         "merged": total.merged,
         "rules": {
-            count.rule: {"rows": count.rows, "urls": count.urls, "images": count.images, "merged": count.merged}
-            for count in counts
+            count.rule: {"rows": count.rows, "urls": count.urls, "images": count.images, "merged": count.merged} for count in counts
         },
         "no_image": dict(survey.reasons),
     }
@@ -201,6 +200,4 @@ def survey_dict(survey: IdentitySurvey) -> dict[str, Any]:
 
 def _total(counts: Iterable[RuleCount]) -> RuleCount:
     counts = list(counts)
-    return RuleCount(
-        "all", sum(one.rows for one in counts), sum(one.urls for one in counts), sum(one.images for one in counts)
-    )
+    return RuleCount("all", sum(one.rows for one in counts), sum(one.urls for one in counts), sum(one.images for one in counts))

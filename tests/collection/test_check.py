@@ -30,7 +30,7 @@ from d4c_images.ledger.file import beside
 from d4c_images.ledger.file.reader import Reader, open_reader
 from d4c_images.ledger.questions import audit
 from d4c_images.ledger.rows.rollup import finalize
-from d4c_images.report import check_progress
+from d4c_images.report import check_progress, progress_view
 from d4c_images.stores import Keep, Place
 from d4c_images.stores.pack import PackSettings, PackStore
 from tests.support.patience import PATIENCE_S
@@ -270,7 +270,7 @@ def test_progress_of_a_check_that_reads_files_has_bytes_per_second(monkeypatch: 
 
 
 def test_a_job_log_gets_a_line_while_one_statement_runs(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(check_progress, "LOG_EVERY_S", 0.001)
+    monkeypatch.setattr(progress_view, "LOG_EVERY_S", 0.001)
     written = threading.Event()
     line = check_progress.CheckProgressView.line
 

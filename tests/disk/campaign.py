@@ -202,8 +202,9 @@ def _hashes(folder: Path) -> dict[str, bytes]:
 
 
 def _places(folder: Path) -> set[str]:
-    """Kinds of files, without marks that the next download sweeps."""
-    return {place_of(str(path), str(folder)) for path in folder.rglob("*") if path.is_file() and not is_mark(path.name)}
+    """Kinds of files, without marks that the next download sweeps. The second one of a second has a number behind its time."""
+    files = (path for path in folder.rglob("*") if path.is_file() and not is_mark(path.name))
+    return {place_of(str(path), str(folder)).replace("NTNZ-N", "NTNZ") for path in files}
 
 
 def all_faults(heard: Heard) -> list[Fault]:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from collections.abc import Iterator
 from typing import TypeVar
 
 EXIT_ERROR = 1
@@ -141,6 +142,14 @@ def words_of(error: OSError) -> str:
     """A machine error that nothing else caught, in one line: what it is about, and what the system said."""
     names = [printable(os.fsdecode(name)) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
     return ": ".join([*names, error.strerror or printable(str(error))])
+
+
+def causes_of(error: BaseException) -> Iterator[BaseException]:
+    """An error, then what it was raised from or while handling: what a library says may hide what the system said."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def exit_code_of(error: BaseException) -> int:

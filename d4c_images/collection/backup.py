@@ -14,6 +14,7 @@ from d4c_images.durations import show_size
 from d4c_images.errors import LedgerError, LedgerUnusable, UsageError, of_a_named_path
 from d4c_images.ledger.file import backup_folder, backup_note, copying, drafts, identify
 from d4c_images.ledger.file.backup_note import BackupNote, LedgerFacts
+from d4c_images.ledger.file.connect import sqlite_words
 from d4c_images.ledger.file.identify import FoundLedger
 from d4c_images.ledger.file.reader import Reader
 
@@ -53,7 +54,7 @@ def make(ledger: Reader, target: Path, now: float, show: ShowStep) -> MadeBackup
     try:
         with drafts.draft(path) as new:
             found = _copy(ledger, new, path, show)
-            note = _verified(new, found, taken_at, show)
+            note = _verified(new, path, found, taken_at, show)
             with drafts.draft(backup_note.note_of(path)) as small:
                 small.write_bytes(backup_note.text(note, path.name))
                 copying.make_durable(small)
@@ -78,21 +79,21 @@ def _copy(ledger: Reader, new: Path, path: Path, show: ShowStep) -> LedgerFacts:
         try:
             copying.copy_pages(connection, new, in_bytes(found.size_bytes, show))
         except sqlite3.Error as error:
-            raise LedgerError(f"cannot copy {ledger.path} to {path}: {error}") from error
+            raise LedgerError(f"cannot copy {ledger.path} to {path}: {sqlite_words(error)}") from error
     crash.point("backup.copied")
     return found
 
 
-def _verified(new: Path, found: LedgerFacts, taken_at: int, show: ShowStep) -> BackupNote:
+def _verified(new: Path, path: Path, found: LedgerFacts, taken_at: int, show: ShowStep) -> BackupNote:
     """Does the copy say of itself what the ledger said at that moment, and is it sound when it is read back from the disk?"""
     try:
         with copying.looked_at(new) as connection:
             if backup_note.facts(connection) != found:
-                raise LedgerError("the backup is not what the ledger was, and was removed: is its disk sound?")
+                raise LedgerError(f"the backup {path} is not what the ledger was, and was removed: is its disk sound?")
         copying.make_free(new)
     except sqlite3.Error as error:
-        raise LedgerError(f"the backup is damaged, and was removed: {error}") from error
-    check_sound(new, "the backup is damaged, and was removed", found.size_bytes, show)
+        raise LedgerError(f"the backup {path} is damaged, and was removed: {sqlite_words(error)}") from error
+    check_sound(new, f"the backup {path} is damaged, and was removed", found.size_bytes, show)
     sha256 = copying.digest(new, lambda done, total: show(CopyStep("hash", done, total)))
     crash.point("backup.verified")
     return BackupNote(found.ledger_id, taken_at, found.version, found.n_images, found.n_stored, new.stat().st_size, sha256)
@@ -115,7 +116,10 @@ def verify(backup: Path, show: ShowStep) -> tuple[FoundLedger, BackupNote | None
     if note is not None:
         if size != note.size_bytes:
             raise LedgerError(f"{backup} is damaged: it has {size:,} bytes, but was written with {note.size_bytes:,}")
-        sha256 = copying.digest(backup, lambda done, total: show(CopyStep("hash", done, total)))
+        try:
+            sha256 = copying.digest(backup, lambda done, total: show(CopyStep("hash", done, total)))
+        except OSError as error:
+            raise of_a_named_path(LedgerError, f"cannot read the backup {backup}: {error.strerror}", error) from error
         if sha256 != note.sha256:
             raise LedgerError(f"{backup} is damaged: its SHA-256 is {sha256}, but was {note.sha256} when it was written")
     found = identify.inspect(backup)

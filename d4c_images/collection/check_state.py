@@ -86,9 +86,12 @@ class CheckState:
         self._sweep()
         self._open()
         mark = None if restart or not self._is_kept else self._load()
-        found = self._found_file()
-        found.truncate(mark["found_bytes"] if mark else 0)
-        found.seek(0, os.SEEK_END)
+        try:
+            self._found_file().truncate(mark["found_bytes"] if mark else 0)
+            self._found_file().seek(0, os.SEEK_END)
+        except OSError:  # a disk that fails: nothing is kept, and the check begins at its beginning
+            self._keep_nothing()
+            return None
         return mark
 
     def kept(self) -> Iterator[Finding]:

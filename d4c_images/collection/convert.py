@@ -188,7 +188,7 @@ class _Unpacking:
         try:
             sample = reading.sample_at(self._root, one.path, one.offset)
         except OSError as error:
-            return unreadable(one, error)
+            return unreadable(self._root, one, error)
         if sample is None or not STEM.fullmatch(sample.stem) or not sample.extension:
             return wrong_size(one, None)
         if sample.size_bytes != one.size_bytes:

@@ -32,7 +32,7 @@ from d4c_images.ledger.queue.relocating import NamedBytes, Survey
 from d4c_images.stores import Keep, Place, reading
 from d4c_images.stores.local import LocalStore, remove_with_folders
 from d4c_images.stores.pack import PACKS_FOLDER, shard_names
-from d4c_images.stores.partial import names_in, naming, sync_path
+from d4c_images.stores.partial import PARTS_FOLDER, names_in, naming, sync_path
 from d4c_images.stores.quarantine import QUARANTINE_FOLDER
 
 HOLE_BYTES = 4096
@@ -123,7 +123,7 @@ class _Copying:
         try:
             found = (self._old / one.path).stat().st_size
         except OSError as error:
-            return unreadable(one, error)
+            return unreadable(self._old, one, error)
         if found != one.size_bytes:
             return wrong_size(one, found)
         return copy_verified(self._old, one, keep) or keep
@@ -189,8 +189,9 @@ def remove_root(ledger: Ledger, old: Path, new: Path, watch: MoveWatch, token: s
         watch(done)
     for name in names_in(old / QUARANTINE_FOLDER):
         _remove(old, new, f"{QUARANTINE_FOLDER}/{name}")
-    with suppress(OSError):
-        old.rmdir()
+    for folder in (old / PARTS_FOLDER / token, old / PARTS_FOLDER, old / PACKS_FOLDER, old):
+        with suppress(OSError):
+            folder.rmdir()
     return done
 
 

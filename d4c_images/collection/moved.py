@@ -93,7 +93,7 @@ def problem_of(root: Path, stored: NamedBytes) -> Finding | None:
         if reading.sha256_at(root, place, size_bytes) != stored.sha256:
             return wrong_hash(stored)
     except OSError as error:
-        return unreadable(stored, error)
+        return unreadable(root, stored, error)
     return None
 
 
@@ -112,13 +112,18 @@ def wrong_hash(stored: NamedBytes) -> Finding:
     return finding(stored, Reason.HASH_MISMATCH, f"SHA-256 is not {(stored.sha256 or b'').hex()}")
 
 
-def unreadable(stored: NamedBytes, error: OSError) -> Finding:
+def unreadable(root: Path, stored: NamedBytes, error: OSError) -> Finding:
     """Raises `StoreError` for an error that says nothing about these bytes: the next ones would be blamed as well."""
-    if error.errno in OF_THIS_PROCESS:
-        raise StoreError(f"{stored.path}: {error.strerror}") from error
+    check_process(root / stored.path, error)
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return finding(stored, Reason.FILE_MISSING, "no such file")
     return finding(stored, Reason.UNREADABLE, error.strerror or str(error))
+
+
+def check_process(path: Path, error: OSError) -> None:
+    """Raise `StoreError` if the error is of this process or its file server: it says nothing about the file."""
+    if error.errno in OF_THIS_PROCESS:
+        raise StoreError(f"{path}: {error.strerror}") from error
 
 
 def each(pool: Executor, act: Callable[[NamedBytes], T], group: Sequence[NamedBytes], undo: Callable[[T], None]) -> list[T]:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from d4c_images.collection.check_files import FINAL_NAME
 from d4c_images.collection.findings import Finding
+from d4c_images.collection.moved import check_process
 from d4c_images.collection.repair_decisions import Bytes, FileRole
 from d4c_images.collection.repair_looks import Examine, Examined, decoded
 from d4c_images.identity import names_document
@@ -146,7 +147,8 @@ class Adopter:
             if told.get("sha256") != sha256_at(self.root, place, size_bytes).hex():
                 return None
             seen = decoded(self.root, place, size_bytes, self.examine)
-        except OSError:
+        except OSError as error:
+            check_process(self.root / place.path, error)
             return None
         if seen is None:
             return None

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from d4c_images.collection.findings import Finding, Reason
+from d4c_images.collection.moved import check_process
 from d4c_images.collection.repair_decisions import Bytes, FileRole
 from d4c_images.ledger.queue import mending
 from d4c_images.ledger.queue.mending import FormerImage, StoredImage
@@ -171,7 +172,10 @@ class Strays:
     def _add(self, path: str, image_id: int | None) -> None:
         try:
             found = (self.root / path).lstat()
-        except (OSError, ValueError):
+        except OSError as error:
+            check_process(self.root / path, error)  # it may hold the bytes of an image, which would be requested again
+            return
+        except ValueError:
             return
         if stat.S_ISREG(found.st_mode) and path not in self._size_of:
             self._by_size[found.st_size].append(path)
@@ -183,7 +187,8 @@ class Strays:
         if path not in self._sha256_of:
             try:
                 self._sha256_of[path] = sha256_at(self.root, Place(path), size_bytes)
-            except OSError:
+            except OSError as error:
+                check_process(self.root / path, error)
                 return None
         return self._sha256_of[path]
 
@@ -214,8 +219,8 @@ class ShardContents:
                 is_other = size_bytes == image.size_bytes and offset != image.offset
                 if is_other and sha256_at(self._root, Place(image.path, offset), size_bytes) == image.sha256:
                     return offset
-        except OSError:
-            pass  # then it is requested again
+        except OSError as error:
+            check_process(self._root / image.path, error)  # any other: then it is requested again
         return None
 
     def _samples(self, path: str) -> dict[tuple[int, int], list[tuple[int, int]]]:

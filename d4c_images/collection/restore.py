@@ -12,6 +12,7 @@ from d4c_images.collection.backup import ShowStep, check_room, in_bytes, verify
 from d4c_images.errors import LedgerError, UsageError, of_a_named_path
 from d4c_images.ledger.file import copying, drafts, replacing, schema
 from d4c_images.ledger.file.backup_note import BackupNote
+from d4c_images.ledger.file.connect import sqlite_words
 from d4c_images.ledger.file.replacing import Restorer
 
 
@@ -56,5 +57,5 @@ def _copy(backup: Path, new: Path, show: ShowStep) -> None:
         replacing.fence(new)
         new.chmod(stat.S_IMODE(backup.stat().st_mode) | stat.S_IRUSR | stat.S_IWUSR)
     except sqlite3.Error as error:
-        raise LedgerError(f"cannot copy {backup}: {error}. Nothing was changed") from error
+        raise LedgerError(f"cannot copy {backup}: {sqlite_words(error)}. Nothing was changed") from error
     crash.point("restore.copied")

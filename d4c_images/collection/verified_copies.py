@@ -50,7 +50,7 @@ def copy_verified(root: Path, one: NamedBytes, keep: Keep) -> Finding | None:
     try:
         is_right = copy_if_right(root, Place(one.path, one.offset), one.size_bytes or 0, one.sha256 or b"", keep.partial)
     except OSError as error:  # while reading: while writing it is a `StoreError`
-        return unreadable(one, error)
+        return unreadable(root, one, error)
     return None if is_right else wrong_hash(one)
 
 

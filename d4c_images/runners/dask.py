@@ -24,7 +24,7 @@ from distributed.security import Security
 
 from d4c_images import __version__
 from d4c_images.durations import counted
-from d4c_images.errors import D4CError
+from d4c_images.errors import D4CError, causes_of, words_of
 from d4c_images.model import Orders, Report
 from d4c_images.runners import dask_config, messages
 from d4c_images.runners.pipe_worker import Work
@@ -117,7 +117,7 @@ class DaskRunner:
         try:
             asyncio.run(self._serve(security, interface, started))
         except BaseException as error:
-            failure = D4CError(f"cannot serve connections to workers: {type(error).__name__}: {error}")
+            failure = D4CError(f"cannot serve connections to workers: {_reason(error)}")
             if started.done():
                 self._events.put(failure)
             else:
@@ -207,6 +207,12 @@ class DaskRunner:
     def _count(self) -> None:
         nodes = [guest.node for guest in self._guests.values() if guest.node is not None]
         self._nodes = (len(nodes), len(set(nodes)))
+
+
+def _reason(error: BaseException) -> str:
+    """What the system said, if Dask's error has such a cause: Dask itself only says that it failed to start."""
+    said = (words_of(cause) for cause in causes_of(error) if isinstance(cause, OSError))
+    return next(said, f"{type(error).__name__}: {error}")
 
 
 class _Scheduler(Scheduler):

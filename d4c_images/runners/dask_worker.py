@@ -7,14 +7,17 @@ for too long, the process exits at once, with all its requests: its hosts may be
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import pickle
 import socket
 import sys
+import tempfile
 import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +27,7 @@ from distributed.security import Security
 
 from d4c_images import __version__
 from d4c_images.durations import show_moment
-from d4c_images.errors import D4CError
+from d4c_images.errors import D4CError, causes_of, words_of
 from d4c_images.model import Orders, Report
 from d4c_images.runners import dask_config, messages  # noqa: F401 (Dask as we want it)
 from d4c_images.runners.crew_log import Notes
@@ -36,6 +39,7 @@ from d4c_images.system import child_process, clocks
 
 COORDINATOR_POLL_S = 1.0  # how often to look for a coordinator
 COORDINATOR_CONNECT_S = 20.0
+OF_THIS_NODE = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE))
 
 
 def main() -> int:
@@ -48,6 +52,9 @@ def main() -> int:
         return Exit.OTHER_VERSION  # the parent reports it, once for all
     except D4CError as error:
         print(f"d4c-images: {error}", file=sys.stderr, flush=True)
+        return Exit.UNFIT
+    except OSError as error:  # of this node: Dask keeps its certificate in a file for a moment
+        print(f"d4c-images: {words_of(error)}", file=sys.stderr, flush=True)
         return Exit.UNFIT
 
 
@@ -102,11 +109,20 @@ async def what_is_in_the_way(invitation: Invitation) -> str | None:
         arguments = security_of(invitation).get_connection_args("worker")
         comm = await connect(invitation.address, timeout=COORDINATOR_CONNECT_S, **arguments)
     except OSError as error:
+        check_node(error)
         return str(error.__cause__ or error)
     await comm.close()
     if invitation.version != __version__:
         raise OtherVersion(f"version mismatch: the coordinator runs d4c-images {invitation.version}, this worker {__version__}")
     return None
+
+
+def check_node(error: BaseException) -> None:
+    """Raise `D4CError` if this node's disk or limits are the cause, not the coordinator: Dask puts its certificate into a file."""
+    for cause in causes_of(error):
+        if isinstance(cause, OSError) and cause.errno in OF_THIS_NODE:
+            where = f"temporary files are in {tempfile.gettempdir()}"
+            raise D4CError(f"this node cannot join the coordinator: {words_of(cause)} ({where})") from error
 
 
 class Leave:
@@ -144,14 +160,16 @@ class Session:
         self._worker.stream_handlers[messages.OP] = self._hear
         try:
             await self._worker
-        except (OSError, ValueError, RuntimeError):  # it has just gone
-            return Exit.AGAIN
+        except (OSError, ValueError, RuntimeError) as error:
+            check_node(error)
+            return Exit.AGAIN  # it has just gone
         code = await self._exit
         if self._beating is not None:
             self._beating.cancel()
             self._notes.write(is_joined=True)
         self._worker.is_bound = False
-        await self._worker.close()
+        with suppress(OSError):  # of Dask's scratch folder: the work has ended, and has said why
+            await self._worker.close()
         return code
 
     async def _beat(self, silence_s: float) -> None:
@@ -212,7 +230,9 @@ class Session:
                 self._tell(messages.Done())
             self._part(Exit.AGAIN)
         except BaseException as error:
-            if not isinstance(error, D4CError):
+            if isinstance(error, D4CError):
+                print(f"d4c-images: {error}", file=sys.stderr, flush=True)
+            else:
                 traceback.print_exc()
                 error = D4CError(f"a worker on {node} failed: {type(error).__name__}: {error}")
             self._tell(error)

@@ -15,6 +15,7 @@ import re
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -214,15 +215,18 @@ class _Shard:
             self._is_named = True
 
     def close(self) -> None:
+        """An error says nothing new: what counts was made durable by `sync`, or the shard is closed because of another error."""
         fd, self._fd = self._fd, None
         if fd is not None:
-            os.close(fd)
+            with suppress(OSError):
+                os.close(fd)
 
     def _copy(self, source: int, body: _Body) -> Place | None:
         with naming(self._path):
             if self._fd is None:
                 self._fd = self._create()
-        size_bytes = os.fstat(source).st_size
+        with naming(body.path):
+            size_bytes = os.fstat(source).st_size
         told = shard.told(numbers_of(body.stem), body.blob, body.url)
         before = shard.head(body.stem, body.extension, size_bytes, int(time.time()), told)
         offset = self.end + len(before)
@@ -230,7 +234,8 @@ class _Shard:
         with naming(self._path):
             left = size_bytes
             while left:
-                piece = os.read(source, min(left, COPY_BYTES))
+                with naming(body.path):
+                    piece = os.read(source, min(left, COPY_BYTES))
                 if not piece:
                     raise OSError(f"{body.path} was truncated")
                 left -= len(piece)

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import io
 import os
+import pickle
 import random
 import sqlite3
 import sys
@@ -17,20 +20,27 @@ from pathlib import Path
 import pytest
 
 from d4c_images import errors
+from d4c_images.cli import COMMANDS
+from d4c_images.collection import backup
+from d4c_images.collection.findings import Finding, Reason
+from d4c_images.collection.repair_looks import Strays
 from d4c_images.commands import presets
 from d4c_images.errors import EXIT_ERROR, EXIT_USAGE, D4CError, LedgerError, SourceError, StoreError, UsageError
-from d4c_images.ledger.file import connect, owner
+from d4c_images.ledger.file import connect, copying, filesystem, liveness, owner, replacing
+from d4c_images.ledger.file.reader import open_reader
 from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.ledger.queue import wishes
-from d4c_images.runners import pipe_worker
+from d4c_images.runners import dask, dask_worker, pipe_worker
 from d4c_images.runners.rendezvous import Invitation, MeetingPlace
+from d4c_images.runners.worker_pool import Exit
 from d4c_images.sources.container import reading
-from d4c_images.stores import own_files, partial
+from d4c_images.stores import Keep, own_files, partial
 from d4c_images.stores.local import LocalStore
-from d4c_images.system import clocks
+from d4c_images.stores.pack import PackSettings, PackStore
+from d4c_images.system import child_process, clocks
 from tests.disk import campaign, disturbance
 from tests.disk.calls import ERRORS, SHORT, Fault, Kind, faults_of, parse_fault
-from tests.disk.jobs import NAMES, job_of
+from tests.disk.jobs import NAMES, WRITE_NO_FILE, job_of
 from tests.publishers.client import Publishers
 from tests.support.patience import PATIENCE_S
 from tests.support.program import PROGRAM, PROJECT
@@ -140,6 +150,147 @@ def test_a_ledger_that_does_not_open_for_want_of_anything_but_permission_is_no_u
     assert connect.explain(refusal, path).exit_code == EXIT_USAGE
 
 
+def test_what_sqlite_calls_malformed_may_be_a_disk_that_cannot_be_read(tmp_path: Path) -> None:
+    """A page that is refused with EIO is SQLITE_CORRUPT to SQLite; nobody should restore a backup because of that."""
+    path = tmp_path / "ledger.sqlite"
+    explained = connect.explain(sqlite3.DatabaseError("database disk image is malformed"), path)
+    assert str(explained) == f"{path}: database disk image is malformed, or its disk reports an error when it is read"
+
+
+def test_a_backup_that_cannot_be_read_to_its_end_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unread(*_: object) -> str:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    make_ledger(tmp_path / "ledger.sqlite").close()
+    with open_reader(tmp_path / "ledger.sqlite") as reader:
+        made = backup.make(reader, tmp_path / "backup.sqlite", 1_800_000_000, lambda step: None)
+    monkeypatch.setattr(copying, "digest", unread)
+    with pytest.raises(LedgerError, match=f"cannot read the backup {made.path}: Input/output error"):
+        backup.verify(made.path, lambda step: None)
+
+
+def test_a_coordinator_that_cannot_write_its_certificate_says_what_the_system_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "dask.crt")
+        except OSError as error:
+            raise RuntimeError("_Scheduler failed to start.") from error
+
+    monkeypatch.setattr(dask, "_Scheduler", full)
+    with pytest.raises(D4CError, match=r"cannot serve connections to workers: dask\.crt: No space left on device$"):
+        dask.DaskRunner(MeetingPlace(tmp_path / "cluster"), "a ledger", set_up_without_descriptors, lambda line: None)
+
+
+def test_a_node_without_room_for_a_certificate_does_not_wait_for_another_coordinator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "dask.crt")
+
+    invitation = Invitation("run", "ledger", "0.1.0", "tls://[::1]:1", "certificate", "key")
+    monkeypatch.setattr(dask_worker, "security_of", full)
+    with pytest.raises(D4CError, match=r"this node cannot join the coordinator: dask\.crt: No space left on device"):
+        asyncio.run(dask_worker.what_is_in_the_way(invitation))
+    monkeypatch.undo()
+    dask_worker.check_node(ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"))  # the coordinator has gone
+
+
+@pytest.mark.parametrize("error", [errno.ESTALE, errno.EMFILE])
+def test_a_stray_that_cannot_be_looked_at_for_now_ends_the_repair(
+    tmp_path: Path, error: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may hold the bytes of an image, which would be requested from its publisher again."""
+
+    def gone(path: Path) -> None:
+        raise OSError(error, os.strerror(error), str(path))
+
+    monkeypatch.setattr(Path, "lstat", gone)
+    with pytest.raises(StoreError, match=f"{tmp_path}/renamed.jpg: {os.strerror(error)}"):
+        Strays(tmp_path).learn([Finding(Reason.UNTRACKED, "renamed.jpg", "")])
+
+
+def test_a_check_whose_findings_cannot_be_kept_begins_at_its_beginning(tmp_path: Path) -> None:
+    make_ledger(tmp_path / "ledger.sqlite").close()
+    command = [*PROGRAM, "check", "--ledger-only", "--ledger", str(tmp_path / "ledger.sqlite")]
+    environ = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    ran = disturbance.run(command, tmp_path, Fault(Kind.TRUNCATE, errno.EIO, 2), environ, PROJECT, PATIENCE_S)
+    assert str(ran.heard.fired).startswith("ftruncate"), ran.heard.fired
+    assert str(ran.heard.fired).endswith(".found"), ran.heard.fired
+    assert ran.code == 0, ran.output
+
+
+@pytest.mark.parametrize("words", ["disk I/O error", "unable to open database file", "locking protocol"])
+def test_a_ledger_whose_disk_fails_is_not_replaced_as_if_it_were_damaged(
+    tmp_path: Path, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that lives may have it open."""
+
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError(words)
+
+    make_ledger(tmp_path / "ledger.sqlite").close()
+    (tmp_path / "new").write_bytes(b"of a backup")
+    me = replacing.Restorer(owner.this_process(), 1_800_000_000, liveness.SILENT_PATIENCE, None)
+    monkeypatch.setattr(replacing, "_await_owner", fail)
+    before = (tmp_path / "ledger.sqlite").read_bytes()
+    with pytest.raises(LedgerError, match=words) as refused:
+        replacing.put_in_place(tmp_path / "new", tmp_path / "ledger.sqlite", me)
+    assert refused.value.exit_code == EXIT_ERROR
+    with pytest.raises(LedgerError, match=words):  # if it comes earlier, when a damaged one would be taken for nobody's
+        replacing._check_possible(sqlite3.OperationalError(words), tmp_path / "ledger.sqlite")
+    assert (tmp_path / "ledger.sqlite").read_bytes() == before
+
+
+def test_a_reservation_that_cannot_be_made_durable_is_named_and_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(LedgerError, match=r"cannot write \S+/ledger\.sqlite\.owner: No space left on device"):
+        filesystem.Reservation(tmp_path / "ledger.sqlite", "test", owner.this_process(), 1_800_000_000)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_worker_process_whose_disk_fails_says_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def gone(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), "dask.crt")
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(pickle.dumps("terms"))))
+    monkeypatch.setattr(child_process, "settle_in", lambda: None)
+    monkeypatch.setattr(dask_worker, "Leave", lambda: None)
+    monkeypatch.setattr(dask_worker, "wait_and_work", gone)
+    assert dask_worker.main() == Exit.UNFIT
+    assert capfd.readouterr().err == "d4c-images: dask.crt: Input/output error\n"
+
+
+def test_a_log_that_cannot_be_read_when_the_ledger_is_closed_ends_no_command(tmp_path: Path) -> None:
+    """What is in it is committed, and the next writer folds it in."""
+
+    class Failing:
+        is_closed = False
+
+        def execute(self, _: str) -> None:
+            raise sqlite3.DatabaseError("database disk image is malformed")  # of EIO
+
+        def close(self) -> None:
+            self.is_closed = True
+
+    ledger = make_ledger(tmp_path / "ledger.sqlite")
+    really, failing = ledger.connection, Failing()
+    ledger.connection = failing  # type: ignore[assignment]
+    with pytest.raises(LedgerError, match="its disk reports an error"):
+        ledger.sync()
+    ledger.close()
+    assert failing.is_closed
+    really.close()
+
+
 def test_a_ledger_that_cannot_be_read_while_it_is_owned_is_one_line_that_names_it(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     with pytest.raises(LedgerError, match=f"{path}: disk I/O error"), owned(path):
@@ -177,6 +328,37 @@ def test_a_close_that_fails_is_a_store_error_and_leaves_no_partial(tmp_path: Pat
             with pytest.raises(StoreError, match=r"500-00\.1\.part: Disk quota exceeded"):
                 part.abort()
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_shard_whose_close_fails_is_durable_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def close(fd: int) -> None:
+        really(fd)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    really = os.close
+    store = PackStore(tmp_path, PackSettings("0123abcd", 1 << 20))
+    part = store.begin(500, 0, 1)
+    part.write(b"an image")
+    (place,) = store.put([Keep(part, "jpg")])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", close)
+        store.close()
+    assert place is not None
+    assert store.holds(place, len(b"an image"))
+
+
+def test_a_file_that_cannot_be_packed_is_named_and_not_its_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unread(*_: object) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with closing(PackStore(tmp_path, PackSettings("0123abcd", 1 << 20))) as store:
+        part = store.begin(500, 0, 1)
+        part.write(b"an image")
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "read", unread)
+            with pytest.raises(StoreError, match=r"500-00\.1\.part: Input/output error"):
+                store.put([Keep(part, "jpg")])
+        part.abort()
 
 
 def test_an_image_root_that_cannot_be_looked_at_is_a_store_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,6 +425,13 @@ def test_a_probe_that_could_not_be_removed_is_swept_and_is_no_stranger(tmp_path:
     assert own_files.is_mark(left.name)
     own_files.sweep(tmp_path, "0123abcd")
     assert not left.exists()
+
+
+def test_each_command_has_a_row_of_disk_faults_or_a_reason_why_it_writes_no_file() -> None:
+    commands = {module.__name__.rpartition(".")[2].replace("_", "-") for module in COMMANDS}
+    with_rows = {command for command in commands if any(name == command or name.startswith(f"{command}-") for name in NAMES)}
+    assert with_rows.isdisjoint(WRITE_NO_FILE)
+    assert with_rows | WRITE_NO_FILE.keys() == commands
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from pathlib import Path
 from d4c_images import crash
 from d4c_images.errors import LedgerError
 from d4c_images.ledger.file import copying
-from d4c_images.ledger.file.connect import Ledger
+from d4c_images.ledger.file.connect import Ledger, sqlite_words
 
 
 def free_name(path: Path, version: int) -> Path:
@@ -42,10 +42,14 @@ def write(ledger: Ledger, target: Path, show: Callable[[int, int], None]) -> Non
         crash.point("backup.after_rename")
     except (sqlite3.Error, OSError) as error:
         _remove(new)
-        raise LedgerError(f"cannot write the backup {target} ({error}); the ledger is unchanged") from error
+        raise LedgerError(f"cannot write the backup {target} ({_words_of(error)}); the ledger is unchanged") from error
     except BaseException:
         _remove(new)
         raise
+
+
+def _words_of(error: sqlite3.Error | OSError) -> str:
+    return sqlite_words(error) if isinstance(error, sqlite3.Error) else str(error)
 
 
 def _remove(path: Path) -> None:

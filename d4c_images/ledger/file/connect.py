@@ -83,15 +83,15 @@ class Ledger:
         """Make durable what has been committed, while readers hold no old snapshot (docs/adr/0036)."""
         try:
             self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             raise explain(error, self.path) from error
 
     def close(self) -> None:
         """Checkpoint the write-ahead log, so that the ledger can be copied as one file, and close."""
         try:
             self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except sqlite3.OperationalError:
-            pass  # a reader is using it; the log stays next to the file and loses nothing
+        except sqlite3.DatabaseError:
+            pass  # a reader is using it, or its disk fails; the log stays next to the file and loses nothing
         self.connection.close()
 
 
@@ -146,9 +146,18 @@ def open_ledger(path: Path, *, create: bool = False, on_shared_disk: bool = Fals
     return Ledger(path, connection, file)
 
 
+def sqlite_words(error: sqlite3.Error) -> str:
+    """What SQLite says, and what else that may mean: it calls a page malformed that its disk refuses to read with EIO, too.
+
+    SQLITE_IOERR_CORRUPTFS becomes SQLITE_CORRUPT: https://www.sqlite.org/rescode.html#ioerr_corruptfs
+    """
+    text = str(error)
+    return f"{text}, or its disk reports an error when it is read" if "malformed" in text else text
+
+
 def explain(error: sqlite3.DatabaseError, path: Path) -> LedgerError:
     """One clear line for an SQLite error."""
-    text = str(error)
+    text = sqlite_words(error)
     if "file is not a database" in text:
         return LedgerUnusable(f"{path} is not an SQLite file, so not a ledger")
     if "locked" in text or "busy" in text:

@@ -14,6 +14,8 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
+from d4c_images.ledger.file.connect import sqlite_words
+
 PAGES_PER_STEP = 2_000  # 16 MB
 DIGEST_BYTES = 1 << 20
 WATCHED_INSTRUCTIONS = 1_000_000  # of SQLite, between two calls of `show` while it verifies
@@ -103,7 +105,7 @@ def damage_of(path: Path, show: Callable[[], None]) -> str | None:
     except sqlite3.DatabaseError as error:
         if raised:
             raise raised[0] from None
-        return str(error)
+        return sqlite_words(error)
     return None if found == "ok" else " ".join(found.split())
 
 

@@ -207,8 +207,13 @@ class Reservation:
 
     def _write(self, holder: LedgerHolder) -> Path:
         new = self._file.with_name(f"{self._file.name}.{holder.token}.new")
-        with new.open("w", encoding="utf-8") as file:
-            json.dump(asdict(holder), file)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with new.open("w", encoding="utf-8") as file:
+                json.dump(asdict(holder), file)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            with suppress(OSError):
+                new.unlink()
+            raise of_a_named_path(LedgerError, f"cannot write {self._file}: {error.strerror}", error) from error
         return new

@@ -9,15 +9,16 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from d4c_images import crash
-from d4c_images.errors import LedgerBusy, LedgerLocked, LedgerUnusable
+from d4c_images.errors import LedgerBusy, LedgerLocked
 from d4c_images.ledger.file import copying, filesystem, owner
 from d4c_images.ledger.file.beside import SQLITE_SUFFIXES, files_of_checks
+from d4c_images.ledger.file.connect import explain
 from d4c_images.ledger.file.exclusive_name import NO_LINKS
 from d4c_images.ledger.file.filesystem import Reservation
 from d4c_images.ledger.file.liveness import LedgerHolder, Patience, Process, await_end
@@ -109,19 +110,19 @@ def _beside(path: Path) -> list[Path]:
 @contextmanager
 def _opened(path: Path, me: Restorer) -> Iterator[sqlite3.Connection | None]:
     """The old ledger; None if it is too damaged for SQLite to open it, so that no run can have it open either."""
-    connection = sqlite3.connect(path, timeout=REPLACE_BUSY_TIMEOUT_S, isolation_level=None)
     try:
-        if (me.disk or filesystem.disk_of(path)) is Disk.SHARED:
-            connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # a log left here is then read without shared memory
-        is_readable = True
-        try:
-            connection.execute("SELECT 1 FROM owner").fetchall()
-        except sqlite3.DatabaseError as error:
-            _check_possible(error, path)
-            is_readable = False
-        yield connection if is_readable else None
-    finally:
-        connection.close()
+        with closing(sqlite3.connect(path, timeout=REPLACE_BUSY_TIMEOUT_S, isolation_level=None)) as connection:
+            if (me.disk or filesystem.disk_of(path)) is Disk.SHARED:
+                connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # a log left here is then read without shared memory
+            is_readable = True
+            try:
+                connection.execute("SELECT 1 FROM owner").fetchall()
+            except sqlite3.DatabaseError as error:
+                _check_possible(error, path)
+                is_readable = False
+            yield connection if is_readable else None
+    except sqlite3.DatabaseError as error:
+        raise explain(error, path) from error
 
 
 def _await_owner(connection: sqlite3.Connection, path: Path, me: Restorer) -> LedgerHolder | None:
@@ -150,8 +151,8 @@ def _check_possible(error: sqlite3.DatabaseError, path: Path) -> None:
         raise LedgerLocked(
             f"{path} is open in another process (a report, an export, a check, sqlite3): end it, then run the same command again"
         ) from error
-    if "readonly" in text or "unable to open" in text:
-        raise LedgerUnusable(f"cannot open {path} for writing ({text})") from error
+    if any(words in text for words in ("readonly", "unable to open", "disk I/O error", "locking protocol", "full")):
+        raise explain(error, path) from error  # whether a run has it open is not known
 
 
 def _free_name(path: Path, now: float) -> Path:

@@ -164,7 +164,8 @@ def lost_lease(harm: Harm) -> None:
     image_id, _, host_id = harm.open_rows[0]
     harm.collection.sql(f"INSERT INTO lent VALUES ({image_id}, {LEASE})")
     harm.collection.sql(f"UPDATE tallies SET n = n - 1 WHERE status = 'pending' AND host_id = {host_id}")
-    harm.collection.sql(f"INSERT INTO tallies VALUES ({host_id}, 'leased', '', 1, 0, 0)")
+    tally = f"INSERT INTO tallies VALUES ({host_id}, 'leased', '', 1, 0, 0)"
+    harm.collection.sql(f"{tally} ON CONFLICT DO UPDATE SET n = n + 1")  # a download leaves a row with 0
 
 
 # Files

@@ -215,7 +215,11 @@ def moved_to_another_folder(harm: Harm) -> None:
 
 
 def no_file_name(harm: Harm) -> None:
-    harm.collection.sql(f"UPDATE image_rows SET file_path = NULL WHERE image_id = {harm.take().image_id}")
+    """Such an image is queued before its file is adopted."""
+    one = harm.take()
+    harm.collection.sql(f"UPDATE image_rows SET file_path = NULL WHERE image_id = {one.image_id}")
+    harm.adoptable[one.image_id] = one.sha256
+    del harm.healthy[one.image_id]
 
 
 # Tar files

@@ -32,9 +32,10 @@ test: lint
 test-fast: $(DEV_READY)
 	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow and not system" --hypothesis-profile fast
 
-## ruff and mypy
+## ruff, for rules and format, and mypy
 lint: $(DEV_READY)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 # Installs and starts a Grid Engine and a Slurm on this machine, so it needs root, and Debian or Ubuntu.

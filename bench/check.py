@@ -30,6 +30,7 @@ import sqlite3
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -49,6 +50,17 @@ SET_STORED = """
 UPDATE image_rows SET status = 'success', not_before = NULL, attempts = 1, last_attempt_at = 1800000000, http_status = 200,
     file_path = ?, file_size = ?, sha256 = ?, media_type = 'image/jpeg', width = 640, height = 480
 WHERE image_id = ?
+"""
+# `init --finalize-only` takes longer than anything else here, since each record differs; `check` says whether this is the same.
+TRUE_COUNTERS = """
+PRAGMA synchronous = OFF;
+UPDATE gbif_ids SET n_success = n_images, n_failed = 0, status = 'done', completed_at = 1800000000;
+DELETE FROM tallies;
+INSERT INTO tallies (host_id, status, error_type, n, n_final, size_bytes)
+    SELECT host_id, status, '', count(*), count(*), sum(file_size) FROM image_rows GROUP BY host_id, status;
+DELETE FROM record_tallies;
+INSERT INTO record_tallies (status, n) SELECT status, count(*) FROM gbif_ids GROUP BY status;
+PRAGMA wal_checkpoint(TRUNCATE);
 """
 # What `check` compares of each row, once.
 SCAN = """
@@ -204,9 +216,10 @@ def make_ledger(ledger: Path, rows: int, keep: bool) -> None:
         scale.make(ledger, rows, shuffled=False)
     with step("making all images stored ones, by SQL"):
         scale.store_all(ledger)
-    with step("making its counters true"):
+    with step("making its counters true, by SQL"):
         must([*PROGRAM, "migrate", "--no-backup", "--ledger", ledger])
-        must([*PROGRAM, "init", "--finalize-only", "--ledger", ledger, "--no-progress"])
+        with closing(sqlite3.connect(ledger)) as db:
+            db.executescript(TRUE_COUNTERS)
 
 
 def _remove(ledger: Path) -> None:

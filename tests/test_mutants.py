@@ -54,6 +54,12 @@ WIDTH = "tests/policy/test_pace.py::test_a_storm_of_fast_errors_is_no_fast_host"
 
 REPAIR = "tests/collection/test_repair.py"
 MENDED = f"{REPAIR}::test_each_damage_is_found_mended_and_gone"
+BACKUP = "tests/commands/test_backup.py"
+ON_THE_DISK = f"{BACKUP}::test_what_gets_the_name_of_a_backup_or_of_the_ledger_is_on_the_disk_before_and_its_name_after"
+FLIPPED = f"{BACKUP}::test_a_flipped_bit_anywhere_is_found_by_verify_and_refused_by_restore"
+KEEP = f"{BACKUP}::test_keep_removes_the_oldest_of_this_ledger_and_nothing_else"
+UNPACK = "tests/collection/test_unpack.py"
+UNWRITABLE = f"{UNPACK}::test_a_target_that_cannot_be_written_is_left_without_partials_and_the_same_command_resumes"
 CONVERT = "tests/commands/test_store.py"
 CONVERT_KILLS = f"{CONVERT}::test_killed_while_packing_it_goes_on[convert.put-1]"
 
@@ -179,8 +185,8 @@ MUTANTS = (
     ),
     Mutant(
         "an image leaves its shard whatever its bytes are (I2)",
-        "d4c_images/collection/convert.py",
-        "        if reading.sha256_of(written()) == one.sha256:\n", "        if reading.sha256_of(written()):\n",
+        "d4c_images/stores/verified.py",
+        "        is_right = sha256_of(written()) == sha256\n", "        is_right = bool(sha256_of(written()))\n",
         f"{CONVERT}::test_a_damaged_image_in_a_shard_is_reported_and_its_shard_left",
     ),
     Mutant(
@@ -479,6 +485,127 @@ MUTANTS = (
         "d4c_images/collection/repair_decisions.py",
         "    if role not in LOST_ACTS or found is Bytes.SOUND:\n", "    if role not in LOST_ACTS:\n",
         f"{REPAIR}::test_what_was_mended_meanwhile_is_left_as_it_is",
+    ),
+    Mutant(
+        "a copy that the disk has damaged becomes a backup",
+        "d4c_images/collection/backup.py",
+        '    check_sound(new, "the backup is damaged, and was removed", found.size_bytes, show)\n', "",
+        f"{BACKUP}::test_a_copy_that_the_disk_has_damaged_gets_no_name",
+    ),
+    Mutant(
+        "a backup need not say what the ledger said",
+        "d4c_images/collection/backup.py", "            if backup_note.facts(connection) != found:\n", "            if False:\n",
+        f"{BACKUP}::test_a_copy_that_is_not_what_the_ledger_was_gets_no_name",
+    ),
+    Mutant(
+        "a backup has its name before its bytes are on the disk",
+        "d4c_images/ledger/file/copying.py",
+        "        copy.execute(FREE_OWNER)\n    make_durable(new)\n", "        copy.execute(FREE_OWNER)\n", ON_THE_DISK,
+    ),
+    Mutant(
+        "the name of a backup is not made durable",
+        "d4c_images/collection/backup.py", "            copying.sync_folder(folder)\n", "", ON_THE_DISK,
+    ),
+    Mutant(
+        "a backup replaces a file of somebody",
+        "d4c_images/collection/backup.py", "    if path.exists():\n        raise", "    if False:\n        raise",
+        f"{BACKUP}::test_an_existing_file_is_never_replaced",
+    ),
+    Mutant(
+        "--keep removes the newest backups",
+        "d4c_images/ledger/file/backup_folder.py", "one.path.name), reverse=True)", "one.path.name))", KEEP,
+    ),
+    Mutant(
+        "--keep removes the backups of another ledger",
+        "d4c_images/ledger/file/backup_folder.py", " and note.ledger_id == ledger_id and ", " and ", KEEP,
+    ),
+    Mutant(
+        "--keep counts damaged backups",
+        "d4c_images/ledger/file/backup_folder.py", "if one.is_whole and one.path != newest]", "if one.path != newest]",
+        f"{BACKUP}::test_the_new_backup_stays_though_the_clock_was_set_back_and_damaged_ones_do_not_count",
+    ),
+    Mutant(
+        "a damaged backup is restored",
+        "d4c_images/collection/backup.py", "        if sha256 != note.sha256:\n", "        if False:\n", FLIPPED,
+    ),
+    Mutant(
+        "a backup without a note is restored unseen",
+        "d4c_images/collection/backup.py", "    if note is None:\n        check_sound(", "    if False:\n        check_sound(",
+        f"{BACKUP}::test_a_backup_without_a_note_is_verified_by_sqlite",
+    ),
+    Mutant(
+        "a restored ledger has its name before its bytes are on the disk",
+        "d4c_images/ledger/file/replacing.py", "        connection.close()\n    copying.make_durable(new)\n",
+        "        connection.close()\n", ON_THE_DISK,
+    ),
+    Mutant(
+        "the name of a restored ledger is not made durable",
+        "d4c_images/ledger/file/replacing.py", "    copying.sync_folder(path.absolute().parent)\n", "", ON_THE_DISK,
+    ),
+    Mutant(
+        "a worker of the lost ledger settles a lease of the restored one (I3)",
+        "d4c_images/collection/restore.py", "        replacing.fence(new)\n", "",
+        f"{BACKUP}::test_leases_of_a_restored_ledger_are_none_that_its_workers_had_after_the_backup",
+    ),
+    Mutant(
+        "the log of the old ledger is applied to the restored one",
+        "d4c_images/ledger/file/replacing.py", "    for beside in _beside(path):\n", "    for beside in ():\n",
+        f"{BACKUP}::test_a_lost_ledger_is_put_back_and_the_log_that_it_left_is_not_applied_to_it",
+    ),
+    Mutant(
+        "a restored ledger is there before the old one has another name",
+        "d4c_images/ledger/file/replacing.py",
+        '    crash.point("restore.kept")\n', '    new.replace(path)\n    new.touch()\n    crash.point("restore.kept")\n',
+        f"{BACKUP}::test_a_killed_restore_leaves_the_old_ledger_or_the_new_one_and_loses_neither[replaced-restore.kept]",
+    ),
+    Mutant(
+        "a restore deletes the ledger that it replaces",
+        "d4c_images/ledger/file/replacing.py", "            _second_name(path, kept)\n", "",
+        f"{BACKUP}::test_a_replaced_ledger_is_kept_with_what_was_in_its_log",
+    ),
+    Mutant(
+        "a ledger that somebody reads is replaced",
+        "d4c_images/ledger/file/replacing.py",
+        '        connection.execute("PRAGMA journal_mode = DELETE")  # folds', "        # folds",
+        f"{BACKUP}::test_a_ledger_that_somebody_reads_is_not_replaced",
+    ),
+    Mutant(
+        "unpack believes in the size of a copy (I2)",
+        "d4c_images/collection/unpack.py", " and sha256_at(self._to, place, image.size_bytes) == image.sha256", "",
+        f"{UNPACK}::test_a_copy_with_other_bytes_is_made_anew[of_the_same_size]",
+    ),
+    Mutant(
+        "unpack copies a damaged image (I2)",
+        "d4c_images/collection/unpack.py",
+        "            if not copy_if_right(self._root, place, image.size_bytes, image.sha256, partial):\n",
+        "            if copy_if_right(self._root, place, image.size_bytes, image.sha256, partial) is None:\n",
+        f"{UNPACK}::test_damaged_images_are_reported_and_the_others_copied",
+    ),
+    Mutant(
+        "a failed write of unpack leaves half copies",
+        "d4c_images/collection/unpack.py", "                    leave_nothing(copy.keep.partial)\n", "                    pass\n",
+        f"{UNWRITABLE}[fsync-5-7]",
+    ),
+    Mutant(
+        "a full disk is blamed on each image",
+        "d4c_images/collection/unpack.py", " or error.__cause__.errno not in OF_ONE_PATH:\n", ":\n", f"{UNWRITABLE}[write-28-1]",
+    ),
+    Mutant(
+        "a copy that another process has taken counts as written",
+        "d4c_images/collection/unpack.py", "copy.keep is not None and next(places) is None\n",
+        "copy.keep is not None and next(places) is copy\n",
+        f"{UNPACK}::test_a_copy_that_another_process_has_taken_is_not_counted_as_written",
+    ),
+    Mutant(
+        "unpack does not heed a signal",
+        "d4c_images/commands/unpack.py", "            if stop():\n", "            if False:\n",
+        f"{UNPACK}::test_a_signal_ends_it_with_75_and_the_same_command_resumes[SIGTERM]",
+    ),
+    Mutant(
+        "a repair moves what a link back into the collection shows",
+        "d4c_images/collection/check_files.py", "            return entry.is_dir() and self._is_followed(prefix, entry.name)\n",
+        "            return entry.is_dir()\n",
+        f"{MENDED}[link_to_the_root]",
     ),
 )  # fmt: skip
 

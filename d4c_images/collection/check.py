@@ -1,8 +1,9 @@
 """Verifies that ledger and files agree, in both directions. Changes neither; memory does not grow with the collection.
 
-It is done in stages: the database file, the counters, the records, the leases, the rows and their files (`check_rows`), the files
-and their rows (`check_files`). After each step it sets a checkpoint (`check_state`), and the next check resumes from the last one
-saved. A collection can be checked in parts (`check_parts`); the first one includes the ledger.
+It is done in stages: the database file (`check_database`) and at the same time the counters, then the records, the leases, the
+rows and their files (`check_rows`), the files and their rows (`check_files`). After each step it sets a checkpoint (`check_state`),
+and the next check resumes from the last one saved. A collection can be checked in parts (`check_parts`); the first one includes the
+ledger.
 
 Safe during a download, in which files appear and rows change between two looks: whatever looks wrong is looked at again before it
 becomes a finding.
@@ -10,30 +11,27 @@ becomes a finding.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from d4c_images.collection.check_database import DatabaseCheck
 from d4c_images.collection.check_files import FilesAgainstRows
 from d4c_images.collection.check_parts import BLOCK_IDS, WHOLE, ImageSample, Part
 from d4c_images.collection.check_rows import LookTerms, RowsAgainstFiles
 from d4c_images.collection.check_state import CheckState, fingerprint, next_sample, sample_is_done
 from d4c_images.collection.findings import CheckProgress, CheckReport, CheckScope, Finding, Findings, Reason
 from d4c_images.collection.ignored import Ignored
-from d4c_images.errors import Stopped, UsageError
+from d4c_images.errors import LedgerError, Stopped, UsageError
 from d4c_images.ledger.file.reader import Reader
-from d4c_images.ledger.file.snapshot import snapshot_of
 from d4c_images.ledger.questions import audit
 from d4c_images.ledger.questions.counter_audit import CounterRecount
 from d4c_images.ledger.rows import extent, recount
 from d4c_images.ledger.rows.recount import Position
 from d4c_images.system import clocks
 
-PASSES = 2  # SQLite's checks read each page twice: first the B-trees, then the rows
-MB = 1_000_000
 WATCH_EVERY_S = 1.0
 
 
@@ -93,6 +91,7 @@ class _Check:
     findings: Findings = field(default_factory=Findings)
     done: list[str] = field(default_factory=list)  # stages
     at: dict[str, Any] = field(default_factory=dict)  # position in the current stage
+    database: DatabaseCheck | None = None  # None: an earlier check has done it
 
     def run(self, say: Callable[[str], None]) -> CheckReport:
         audit.begin(self.ledger)
@@ -104,8 +103,7 @@ class _Check:
                 self.found(finding)
         with self._kept_when_stopped():
             if self.options.part.has_ledger:
-                with self._stage("database"):
-                    self._check_database()
+                self._check_database_and_counters()
             if Reason.DATABASE_DAMAGED not in self.findings.counts:  # in a damaged file, what its rows say proves nothing
                 if self.options.part.has_ledger:
                     self._check_ledger()
@@ -198,26 +196,37 @@ class _Check:
 
     # The stages
 
-    def _check_database(self) -> None:
-        if "database" in self.done:
-            return
-        began, n_mb = _bytes_read(), PASSES * _size_of(self.ledger) // MB
+    def _check_database_and_counters(self) -> None:
+        """At the same time, since both read the whole ledger. What is counted in a damaged file is not compared."""
+        is_checked = "database" in self.done
+        with nullcontext() if is_checked else DatabaseCheck(self.ledger, full=self.options.full) as self.database:
+            self._watch_database()
+            try:
+                with self._stage("counters"):
+                    self._check_counters()
+            except LedgerError:  # perhaps because of the damage
+                if not self._database_errors():
+                    raise
+            for line in self._database_errors():
+                self.findings.of_ledger(Reason.DATABASE_DAMAGED, line)
 
-        def show(*_: object) -> None:
-            read = _bytes_read()
-            known = began is not None and read is not None
-            done = min((read - began) // MB, n_mb) if read is not None and began is not None else 0
-            self.progress(CheckProgress("database", done, n_mb if known else None, " MB"))
+    def _watch_database(self) -> None:
+        """Show how far its check has come. Once it is over, a check that resumes this one does not repeat it."""
+        if self.database is not None and "database" not in self.done:
+            self.progress(self.database.progress())
+            if self.database.is_over and not self.database.errors():
+                self.done.append("database")
 
-        show()
-        with _calling(show, WATCH_EVERY_S):
-            lines = audit.database_errors(self.ledger, show, full=self.options.full)
-        for line in lines:
-            self.findings.of_ledger(Reason.DATABASE_DAMAGED, line)
+    def _database_errors(self) -> list[str]:
+        """Waits until they are known."""
+        if self.database is None:
+            return []
+        while not self.database.wait(WATCH_EVERY_S):
+            self._watch_database()
+        self._watch_database()
+        return self.database.errors()
 
     def _check_ledger(self) -> None:
-        with self._stage("counters"):
-            self._check_counters()
         with self._stage("records"):
             self._check_records()
         with self._stage("leases"):
@@ -236,6 +245,7 @@ class _Check:
         def count() -> None:
             counting = CounterRecount(self.ledger.rows)
             for step in counting.steps():
+                self._watch_database()
                 self.progress(CheckProgress("counters", *step))
             self._compare(counting)
 
@@ -263,6 +273,7 @@ class _Check:
             if not is_unchanged():
                 return False
             progress = CheckProgress("counters", *step)
+            self._watch_database()
             counted = counting.as_json() if self.state.is_due() else None
             if counted is None:
                 self.progress(progress)
@@ -276,6 +287,8 @@ class _Check:
         return True
 
     def _compare(self, counting: CounterRecount) -> None:
+        if self._database_errors():
+            return
         self.findings.images_by_status = counting.images_by_status()
         self.findings.records_by_status = counting.records_by_status()
         for line in counting.lost_references():
@@ -315,34 +328,3 @@ class _Check:
         files = FilesAgainstRows(self.ledger, self.root, self.options.part, ignored, self.findings, self._moved)
         for progress, folder in files.steps(self.at.get("folder")):
             self._reached(progress, folder=folder)
-
-
-def _size_of(ledger: Reader) -> int:
-    return (ledger.path if ledger.copied_at is None else snapshot_of(ledger.path)).stat().st_size
-
-
-def _bytes_read() -> int | None:
-    """Bytes that this process has read so far, from cache or disk; None if the system does not say."""
-    try:
-        return int(Path("/proc/self/io").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
-        return None
-
-
-@contextmanager
-def _calling(show: Callable[[], None], every_s: float) -> Iterator[None]:
-    """Call `show` now and then from another thread: one SQLite statement blocks this one for minutes."""
-    is_over = threading.Event()
-
-    def call() -> None:
-        while not is_over.wait(every_s):
-            with suppress(Stopped):  # meant for the working thread
-                show()
-
-    thread = threading.Thread(target=call, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join()

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from d4c_images.collection.check_parts import FOLDERS_DEEP, Part
+from d4c_images.collection.check_rows import is_newer_than_copy
 from d4c_images.collection.findings import CheckProgress, Finding, Findings, Reason
 from d4c_images.collection.ignored import Ignored
 from d4c_images.ledger.file import backup_note
@@ -33,9 +34,9 @@ from d4c_images.stores.partial import numbers_of
 from d4c_images.stores.shard import Sample
 
 DEEPEST_STORE_FOLDER = 4  # levels of folders; the layout has two
+STORE_FOLDER = re.compile(rf"\d{{1,3}}(?:/\d{{1,3}})?|{PACKS}")
 
 FINAL_NAME = re.compile(r"((?:[1-9]\d{0,17}|0)-\d{2,9}(?:-r[1-9]\d{0,8})?)\.[A-Za-z0-9]+")
-CLOCKS_S = 10.0  # tolerated difference between the clocks of two machines
 
 
 class Standing(Enum):
@@ -99,10 +100,10 @@ class FilesAgainstRows:
     def _backups(self, folder: Path, names: list[str]) -> set[str]:
         """Backups of ledgers, by their notes, and these notes."""
         noted = (name.removesuffix(NOTE_SUFFIX) for name in names if name.endswith(NOTE_SUFFIX))
-        return {one for name in noted if backup_note.read(folder / name) is not None for one in (name, f"{name}{NOTE_SUFFIX}")}
+        return {one for name in noted if _is_noted(folder / name) for one in (name, f"{name}{NOTE_SUFFIX}")}
 
     def _note(self, prefix: str, name: str, standing: Standing) -> None:
-        if standing is Standing.IN_WORK or self._is_newer_than_copy(self.root / prefix / name):
+        if standing is Standing.IN_WORK or is_newer_than_copy(self.ledger, self.root / prefix / name):
             self.findings.n_in_work += 1
         elif standing is Standing.TO_ADOPT:
             self.findings.n_to_adopt += 1
@@ -123,7 +124,7 @@ class FilesAgainstRows:
                     # A run may have continued and ended since the last image was read.
                     for sample in shard.samples(file.fileno(), end, os.fstat(file.fileno()).st_size):
                         end = sample.end
-                    if self._is_torn(file.fileno(), end) and not self._is_newer_than_copy(self.root / path):
+                    if self._is_torn(file.fileno(), end) and not is_newer_than_copy(self.ledger, self.root / path):
                         detail = f"torn after byte {end}: left by a killed worker"
                         self.findings.add(Finding(Reason.TORN_SHARD, path, detail, offset=end))
         except FileNotFoundError:
@@ -146,7 +147,7 @@ class FilesAgainstRows:
 
     def _note_samples(self, path: str, samples: Sequence[Sample]) -> None:
         self.findings.n_packed += len(samples)
-        is_new = self._is_newer_than_copy(self.root / path)
+        is_new = is_newer_than_copy(self.ledger, self.root / path)
         keys = [FileName(*numbers_of(sample.stem), path, sample.offset) for sample in samples]
         for sample, image in zip(samples, audit.named_images(self.ledger, keys), strict=True):
             if image.is_at(path, sample.offset):
@@ -161,15 +162,6 @@ class FilesAgainstRows:
 
     def _is_torn(self, fd: int, end: int) -> bool:
         return not shard.is_ended(fd, end, os.fstat(fd).st_size)
-
-    def _is_newer_than_copy(self, path: Path) -> bool:
-        """If a copy of the ledger is read, it cannot contain what a running download has started since."""
-        if self.ledger.copied_at is None:
-            return False
-        try:
-            return path.lstat().st_mtime > self.ledger.copied_at - CLOCKS_S
-        except OSError:
-            return False
 
     def _look(self, prefix: str, names: list[str]) -> dict[str, Standing]:
         """What files are that are not simply those of a success row."""
@@ -214,8 +206,7 @@ class FilesAgainstRows:
         for _ in names:  # exhausted, to get the folders
             pass
         for name in sorted(folders):
-            # Hidden folders belong to the file system, for example its snapshots.
-            if depth < DEEPEST_STORE_FOLDER and not name.startswith(".") and not self.ignored.has_folder(prefix, name):
+            if depth < DEEPEST_STORE_FOLDER and not _is_hidden(name) and not self.ignored.has_folder(prefix, name):
                 yield from self._walk(f"{prefix}{name}/", depth + 1, after)
 
     def _files(self, prefix: str, folders: list[str]) -> Iterator[list[str]]:
@@ -224,16 +215,60 @@ class FilesAgainstRows:
         try:
             with os.scandir(self.root / prefix) as entries:
                 for entry in entries:
-                    (folders if entry.is_dir() else names).append(entry.name)
+                    try:
+                        (folders if self._is_folder(prefix, entry) else names).append(entry.name)
+                    except OSError as error:
+                        self._note_unreadable(prefix, entry.name, error)
                     if len(names) == audit.AUDIT_STEP_ROWS:
                         yield sorted(names)
                         names = []
         except FileNotFoundError:
             pass  # removed meanwhile
         except OSError as error:
-            if self.part.has_folder(prefix):
-                self.findings.add(Finding(Reason.UNREADABLE, prefix or ".", error.strerror or str(error)))
+            self._note_unreadable(prefix, "", error)
         yield sorted(names)
+
+    def _note_unreadable(self, prefix: str, name: str, error: OSError) -> None:
+        if self.part.has_folder(prefix):
+            self.findings.add(Finding(Reason.UNREADABLE, f"{prefix}{name}" or ".", error.strerror or str(error)))
+
+    def _is_folder(self, prefix: str, entry: os.DirEntry[str]) -> bool:
+        """Whether to look into it. A link that leads to no folder is a file: it has a row, or is a stranger."""
+        if not entry.is_symlink():
+            return entry.is_dir(follow_symlinks=False)
+        try:
+            return entry.is_dir() and self._is_followed(prefix, entry.name)
+        except OSError:  # it leads to itself, or to where nobody may look
+            return False
+
+    def _is_followed(self, prefix: str, name: str) -> bool:
+        """Whether a link to a folder is one of the collection's: it has a folder there, and does not walk this one otherwise.
+
+        Through any other link, images would be found a second time, under names that no row has.
+        """
+        if _is_hidden(name) or self.ignored.has_folder(prefix, name):
+            return True  # like a folder, which is not looked into
+        if not STORE_FOLDER.fullmatch(prefix + name):
+            return False
+        target = (self.root / prefix / name).resolve()
+        for walked in (self.root.resolve(), (self.root / prefix).resolve()):
+            if walked.is_relative_to(target):
+                return False
+            if target.is_relative_to(walked) and not any(map(_is_hidden, target.relative_to(walked).parts)):
+                return False
+        return True
+
+
+def _is_noted(backup: Path) -> bool:
+    try:
+        return backup_note.read(backup) is not None
+    except OSError:  # a link to itself, or somebody else's file
+        return False
+
+
+def _is_hidden(name: str) -> bool:
+    """Hidden folders belong to the file system, for example its snapshots."""
+    return name.startswith(".")
 
 
 def _parts(prefix: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ run may have changed both in between. If a copy of the ledger is read, what was 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,21 +151,19 @@ class RowsAgainstFiles:
 
     def _add(self, row: FileRow, trouble: Trouble) -> None:
         assert row.path is not None
-        if self._is_newer_than_copy(row.path):
+        if is_newer_than_copy(self.ledger, self.root / row.path, (self.root / row.path).parent):
             self.findings.n_in_work += 1
             return
         where = "" if row.offset is None else f" at {row.offset}"
         detail = f"image {row.image_id}{where}: {trouble.detail}"
         self.findings.add(Finding(trouble.reason, row.path, detail, row.image_id, row.offset))
 
-    def _is_newer_than_copy(self, path: str) -> bool:
-        """If a copy of the ledger is read: whether a running download has changed the file since, or removed it."""
-        if self.ledger.copied_at is None:
-            return False
-        for changed in (self.root / path, (self.root / path).parent):
-            try:
-                if changed.lstat().st_mtime > self.ledger.copied_at - CLOCKS_S:
+
+def is_newer_than_copy(ledger: Reader, *paths: Path) -> bool:
+    """If a copy of the ledger is read: whether a running download has changed one of these since. A removal changes the folder."""
+    if ledger.copied_at is not None:
+        for path in paths:
+            with suppress(OSError):
+                if path.lstat().st_mtime > ledger.copied_at - CLOCKS_S:
                     return True
-            except OSError:
-                continue
-        return False
+    return False

@@ -21,15 +21,13 @@ from d4c_images.collection.moved import (
     MOVING_THREADS,
     Moved,
     MoveWatch,
-    each,
     finding,
     groups,
     problem_of,
     unreadable,
-    wrong_hash,
     wrong_size,
 )
-from d4c_images.errors import StoreError
+from d4c_images.collection.verified_copies import Copy, copy_verified, put_copies
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.queue import placeholders, relocating, shards
 from d4c_images.ledger.queue.relocating import NamedBytes, Relocation, Survey
@@ -47,7 +45,11 @@ SAMPLES_AT_ONCE = 5_000
 
 
 def pack_files(ledger: Ledger, root: Path, packing: PackSettings, found: Survey, watch: MoveWatch) -> Moved:
-    """Pack everything that is stored as a file. Raises `StoreError`; run again, it goes on."""
+    """Pack everything that is stored as a file. Raises `StoreError`; run again, it goes on.
+
+    Files are read twice: by several threads, which wait for the disk together and find what is damaged or unreadable, and from the
+    cache, as the one open shard grows. What changes in between is noticed there.
+    """
     done = Moved()
     with ThreadPoolExecutor(MOVING_THREADS) as pool, closing(PackStore(root, packing)) as store:
         for _, rows in relocating.stored_in_steps(ledger.connection.execute):
@@ -166,32 +168,21 @@ class _Unpacking:
 
     def _lay_out(self, group: Sequence[NamedBytes], leave: Callable[[NamedBytes, Finding], None]) -> list[int]:
         """Make files of some; returns their offsets."""
-        copies = each(self._pool, self._copy, group, abort)
-        keeps = [copy for copy in copies if isinstance(copy, Keep)]
-        try:
-            places = iter(self._store.put(keeps))
-        except BaseException:
-            for keep in keeps:
-                abort(keep)
-            raise
+        put = put_copies(self._pool, self._store, self._copy, group)
         crash.point("convert.put")
         moved = []
-        for one, copy in zip(group, copies, strict=True):
-            place = next(places) if isinstance(copy, Keep) else copy
-            if isinstance(place, Place):
-                moved.append(Relocation(one, place.path, None))
-            elif isinstance(place, Finding):
-                leave(one, place)
+        for one, at, _ in put:
+            if isinstance(at, Place):
+                moved.append(Relocation(one, at.path, None))
             else:
-                leave(one, finding(one, Reason.LEFTOVER, "another process has taken its copy"))
+                leave(one, at)
         self._found.users.subtract(relocating.relocate(self._ledger, moved) if moved else {})
         crash.point("convert.settled")
         for relocation in moved:
             self.done.count(relocation.stored)
         return [relocation.stored.offset or 0 for relocation in moved]
 
-    def _copy(self, one: NamedBytes) -> Keep | Place | Finding:
-        """The copy, as a partial; its place if it is there already; or why there is none."""
+    def _copy(self, one: NamedBytes) -> Copy:
         if one.size_bytes is None or one.sha256 is None or one.offset is None:
             return finding(one, Reason.NO_FILE_NAME, "no size or SHA-256 in the ledger")
         try:
@@ -242,36 +233,6 @@ class _Unpacking:
         with (self._root / path).open("rb", buffering=0) as file:
             is_whole = shard.is_ended(file.fileno(), end, size_bytes)
         return is_whole and end >= shard.up(shards.ends(self._ledger).get(path, 0))
-
-
-def copy_verified(root: Path, one: NamedBytes, keep: Keep) -> Finding | None:
-    """Write the bytes to the partial, if they are what their row says; otherwise nothing is left of it, and why is returned."""
-
-    def written() -> Iterator[bytes]:
-        for piece in reading.pieces(root, Place(one.path, one.offset), one.size_bytes or 0):
-            keep.partial.write(piece)
-            yield piece
-
-    try:
-        if reading.sha256_of(written()) == one.sha256:
-            return None
-        why = wrong_hash(one)
-    except OSError as error:  # while reading: while writing it is a `StoreError`
-        abort(keep)
-        return unreadable(one, error)
-    except BaseException:
-        abort(keep)
-        raise
-    abort(keep)
-    return why
-
-
-def abort(copy: Keep | Place | Finding) -> None:
-    """Leave nothing of a copy, also if its bytes are durable already, but not named."""
-    if isinstance(copy, Keep):
-        with suppress(StoreError, OSError):
-            copy.partial.abort()
-            copy.partial.path.unlink(missing_ok=True)
 
 
 def _samples(root: Path, path: str) -> Iterator[list[Sample]]:

@@ -39,6 +39,7 @@ class Reason(StrEnum):
 
 FINDING, SUMMARY = "finding", "summary"  # types of objects in JSON Lines
 REPAIR = "d4c-images check --repair"
+CHECK_AGAIN = "d4c-images check # once disk, mount and permissions are right"
 REMEDIES = {
     Reason.DATABASE_DAMAGED: "d4c-images restore",
     Reason.COUNTER_MISMATCH: "d4c-images init --finalize-only",
@@ -50,12 +51,12 @@ REMEDIES = {
     Reason.SIZE_MISMATCH: REPAIR,
     Reason.HASH_MISMATCH: REPAIR,
     Reason.UNDECODABLE: REPAIR,
-    Reason.UNREADABLE: REPAIR,
+    Reason.UNREADABLE: CHECK_AGAIN,
     Reason.TORN_SHARD: REPAIR,
     Reason.UNTRACKED: REPAIR,
     Reason.LEFTOVER: REPAIR,
 }
-"""The command that mends what is wrong for each reason."""
+"""The command that mends what is wrong for each reason; a comment in it says what people have to do first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,20 +13,19 @@ from contextlib import suppress
 from pathlib import Path
 
 from d4c_images import crash
-from d4c_images.collection.convert import abort, copy_verified
 from d4c_images.collection.findings import Finding, Reason
 from d4c_images.collection.moved import (
     MOVED_AT_ONCE_BYTES,
     MOVING_THREADS,
     Moved,
     MoveWatch,
-    each,
     finding,
     groups,
     problem_of,
     unreadable,
     wrong_size,
 )
+from d4c_images.collection.verified_copies import Copy, all_or_none, copy_verified, put_copies
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.queue import relocating
 from d4c_images.ledger.queue.relocating import NamedBytes, Survey
@@ -95,27 +94,19 @@ class _Copying:
             self._watch(self.done)
 
     def _copy_group(self, group: Sequence[NamedBytes]) -> None:
-        copies = each(self._pool, self._copy, group, abort)
-        keeps = [copy for copy in copies if isinstance(copy, Keep)]
-        try:
-            self._store.put(keeps)
-        except BaseException:
-            for keep in keeps:
-                abort(keep)
-            raise
+        put = put_copies(self._pool, self._store, self._copy, group)
         crash.point("convert.copied")
-        for one, copy in zip(group, copies, strict=True):
-            if isinstance(copy, Keep):
+        for one, at, is_new in put:
+            if is_new:
                 self.done.count(one)
-            elif isinstance(copy, Finding) and not self._is_mended(one):
-                self.done.leave(one, copy)
+            elif isinstance(at, Finding) and not self._is_mended(one):
+                self.done.leave(one, at)
             elif one.path in self._copied:
                 self.done.count(one)
             elif not one.is_same:
                 self.done.found(one)
 
-    def _copy(self, one: NamedBytes) -> Keep | Place | Finding:
-        """The copy, as a partial; its place if it is there already; or why there is none."""
+    def _copy(self, one: NamedBytes) -> Copy:
         there = Place(one.path, one.offset)
         if one.size_bytes is None or one.sha256 is None:
             return finding(one, Reason.NO_FILE_NAME, "no size or SHA-256 in the ledger")
@@ -150,7 +141,7 @@ class _Copying:
         if size_bytes is None:
             return  # a finding of its images
         keep, watched = Keep(self._store.begin_at(path), Path(path).suffix.removeprefix(".")), 0
-        try:
+        with all_or_none([keep]):
             for piece in _all_of(self._old / path, size_bytes):
                 keep.partial.write(piece)
                 watched += len(piece)
@@ -158,9 +149,6 @@ class _Copying:
                     watched = 0
                     self._watch(self.done)
             self._store.put([keep])
-        except BaseException:
-            abort(keep)
-            raise
         self._copied.add(path)
         crash.point("convert.shard_copied")
 

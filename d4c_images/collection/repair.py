@@ -7,7 +7,6 @@ a row without a file, which the next repair finds, and never a damaged file that
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -20,7 +19,7 @@ from d4c_images import crash
 from d4c_images.collection.findings import LEFT_SHOWN, CheckProgress, Finding, Reason
 from d4c_images.collection.repair_decisions import ROW_REASONS, Act, Bytes, FileRole, decide
 from d4c_images.collection.repair_files import Adopter, FoundFile, found_files, found_samples, numbers_in, proper_path
-from d4c_images.collection.repair_list import CheckNumbers, RepairList
+from d4c_images.collection.repair_list import CheckNumbers, ListPosition, RepairList
 from d4c_images.collection.repair_looks import Examined, LostFile, ShardContents, Strays, look, lost_files
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.questions import audit
@@ -41,7 +40,7 @@ IMAGE_STEP, FILE_STEP, SAMPLE_STEP = "images", "files", "packed images"
 STEPS = (IMAGE_STEP, FILE_STEP, SAMPLE_STEP)
 FILE_REASONS = frozenset((Reason.UNTRACKED, Reason.LEFTOVER))
 STRAY_REASONS = frozenset((Reason.UNTRACKED, Reason.SIZE_MISMATCH, Reason.HASH_MISMATCH))
-PEOPLES_REASONS = frozenset((Reason.UNREADABLE, Reason.DANGLING_REFERENCE))
+REASONS_FOR_PEOPLE = frozenset((Reason.UNREADABLE, Reason.DANGLING_REFERENCE))
 MISCOUNTED = frozenset((Reason.COUNTER_MISMATCH, Reason.RECORD_MISMATCH))
 
 
@@ -93,13 +92,13 @@ class Repair:
     numbers: CheckNumbers
     progress: Callable[[CheckProgress], None]  # after each chunk; what it raises ends the repair
     counts: RepairCounts = field(default_factory=RepairCounts)
-    _at: dict[str, object] | None = None
+    _at: ListPosition | None = None
 
     def begin(self) -> None:
-        """Take up the position of an earlier run, if it was for the same findings. Then nothing is lent to nobody any more."""
+        """Take up the position of an earlier run, if it was for the same findings. Releases images whose lease does not exist."""
         text = mending.position(self.ledger)
-        kept = None if text is None else json.loads(text)
-        self._at = kept if kept is not None and kept["list"] == self.found.token else None
+        kept = None if text is None else ListPosition.of_json(text)
+        self._at = kept if kept is not None and kept.token == self.found.token else None
         if Reason.ORPHANED_LEASE in self.numbers.counts:
             self.counts.add(Act.RELEASE, n=mending.release_orphans(self.ledger))
 
@@ -174,7 +173,7 @@ class Repair:
             finalize(self.ledger, self._show_recount)
             relist(self.ledger, lambda done, top: self.progress(CheckProgress("lists", done, top)))
             self.counts.add(Act.RECOUNT, n=n_miscounted)
-        for finding, _ in self._of(PEOPLES_REASONS):
+        for finding, _ in self._of(REASONS_FOR_PEOPLE):
             self.counts.leave(finding)
 
     def end(self) -> None:
@@ -202,9 +201,9 @@ class Repair:
         """The offset in the list where a step begins; None if it is done."""
         if self._at is None:
             return 0
-        reached = STEPS.index(str(self._at["step"]))
-        offset = int(str(self._at["offset"]))
-        return offset if STEPS.index(step) == reached else None if STEPS.index(step) < reached else 0
+        if step == self._at.step:
+            return self._at.offset
+        return 0 if STEPS.index(step) > STEPS.index(self._at.step) else None
 
     def _chunks(self, step: str, start: int, reasons: Collection[Reason]) -> Iterator[tuple[list[Finding], int]]:
         total, done = sum(n for reason, n in self.numbers.counts.items() if reason in reasons), 0
@@ -216,8 +215,8 @@ class Repair:
 
     def _write(self, mended: Mended, step: str, offset: int) -> None:
         crash.point("repair.moved")
-        at = {"list": self.found.token, "step": step, "offset": offset}
-        mending.write(self.ledger, mended, json.dumps(at), int(clocks.now()))
+        at = ListPosition(self.found.token, step, offset)
+        mending.write(self.ledger, mended, at.as_json(), int(clocks.now()))
         self._at = at
         self.ledger.n_done = self.counts.n_mended
         crash.point("repair.committed")
@@ -331,6 +330,7 @@ class _Files:
             if finding.reason is Reason.LEFTOVER:
                 self._sweep(finding)
         files = found_files(self._db.execute, [finding for finding in findings if finding.reason is Reason.UNTRACKED])
+        files.sort(key=lambda file: -file.numbers.revision if file.numbers else 0)  # of several revisions, the newest is adopted
         adopted: dict[int, Adoption] = {}
         for file, (seen, examined) in zip(files, self._threads.map(self._adopter.look, files), strict=True):
             act = decide(Reason.UNTRACKED, file.role, seen)

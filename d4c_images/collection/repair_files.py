@@ -84,7 +84,7 @@ def _role(path: str, numbers: ImageNumbers | None, row: NamedRow | None) -> File
         return FileRole.CHANGED
     if row.status == Status.SUCCESS:
         return FileRole.IMAGE if (row.path, row.offset) == (path, None) else FileRole.STORED
-    return FileRole.STORED if numbers.revision else role_of_unstored(row)
+    return role_of_unstored(row)
 
 
 def role_of_unstored(row: NamedRow) -> FileRole:
@@ -160,4 +160,5 @@ class Adopter:
 
 
 def proper_path(numbers: ImageNumbers, extension: str) -> str:
+    """The name of an image that has no earlier revision: its row knows none, whatever it was called in a later ledger."""
     return f"{folder_of(numbers.gbif_id)}/{stem_of(numbers.gbif_id, numbers.image_no)}.{extension}"

@@ -52,6 +52,23 @@ class CheckNumbers:
         return sum(self.counts.values())
 
 
+@dataclass(frozen=True, slots=True)
+class ListPosition:
+    """How far a repair has come in a list of findings, as the ledger keeps it."""
+
+    token: str  # of the list
+    step: str
+    offset: int  # in the list, after the last finding that is mended
+
+    def as_json(self) -> str:
+        return json.dumps({"list": self.token, "step": self.step, "offset": self.offset})
+
+    @classmethod
+    def of_json(cls, text: str) -> Self:
+        values = json.loads(text)
+        return cls(values["list"], values["step"], int(values["offset"]))
+
+
 class RepairList:
     """One such file. `terms` say what is checked: a list for other terms is not used."""
 

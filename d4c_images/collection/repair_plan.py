@@ -1,4 +1,4 @@
-"""What a repair would do, by the names and sizes that ledger and folders tell. Reads no image and changes nothing."""
+"""What a repair would do, according to the ledger and to names and sizes of files. Reads no image and changes nothing."""
 
 from __future__ import annotations
 

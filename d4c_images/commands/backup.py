@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from d4c_images.commands import arguments, session
 from d4c_images.durations import counted, show_moment, show_size
 from d4c_images.errors import Stopped, UsageError, of_a_named_path, printable
+from d4c_images.report.as_json import json_text
 from d4c_images.settings import Settings
 from d4c_images.system import clocks
 
@@ -55,9 +55,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     stop = session.Stop()
     with stop.listening(), CopyProgress(live=session.wants_progress(args, sys.stderr)) as view:
         show = until(stop, view.show, "the backup was stopped, and nothing of it is left; run the same command again")
-        result = _verify(args, show) if args.verify else _make(args, show)
-    lines = result.pop("lines")
-    print(json.dumps(result, indent=2) if args.json else "\n".join(map(printable, lines)))
+        result, lines = _verify(args, show) if args.verify else _make(args, show)
+    print(json_text(result) if args.json else "\n".join(map(printable, lines)))
     return 0
 
 
@@ -82,7 +81,8 @@ def as_dict(note: BackupNote | None) -> dict[str, Any]:
     return {} if note is None else asdict(note)
 
 
-def _make(args: argparse.Namespace, show: ShowStep) -> dict[str, Any]:
+def _make(args: argparse.Namespace, show: ShowStep) -> tuple[dict[str, Any], list[str]]:
+    """For JSON, and in words."""
     from d4c_images.collection import backup
     from d4c_images.ledger.file import backup_folder
     from d4c_images.ledger.file.reader import open_reader
@@ -103,21 +103,20 @@ def _make(args: argparse.Namespace, show: ShowStep) -> dict[str, Any]:
         removed, damaged = backup_folder.forget(made.path.parent, made.path, made.note.ledger_id, args.keep)
         lines += [f"removed {path}" for path in removed]
         lines += [f"{path} is damaged: it is not counted, and not removed" for path in damaged]
-    return {
-        "backup": str(made.path), **as_dict(made.note), "removed": list(map(str, removed)), "damaged": list(map(str, damaged)),
-        "lines": lines,
-    }  # fmt: skip
+    paths = {"removed": list(map(str, removed)), "damaged": list(map(str, damaged))}
+    return {"backup": str(made.path), **as_dict(made.note), **paths}, lines
 
 
-def _verify(args: argparse.Namespace, show: ShowStep) -> dict[str, Any]:
+def _verify(args: argparse.Namespace, show: ShowStep) -> tuple[dict[str, Any], list[str]]:
+    """For JSON, and in words."""
     from d4c_images.collection.backup import verify
 
     if args.keep is not None:
         raise UsageError("--verify removes nothing, so it cannot be combined with --keep")
     path = Path(args.target)
     found, note = verify(path, show)
-    line = f"{path}: the hash is right; {described(note)}" if note else f"{path}: no note beside it; SQLite finds it sound"
-    return {"backup": str(path), "is_sound": True, "version": found.version, **as_dict(note), "lines": [line]}
+    line = f"{path}: the hash is right; {described(note)}" if note else f"{path}: no note next to it; SQLite finds it sound"
+    return {"backup": str(path), "is_sound": True, "version": found.version, **as_dict(note)}, [line]
 
 
 def _create(folder: Path) -> None:

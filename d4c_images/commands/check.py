@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from d4c_images.commands import arguments, check_repair, session
 from d4c_images.errors import EXIT_ERROR, EXIT_WORK_LEFT, Stopped, UsageError
+from d4c_images.report.as_json import json_text
 from d4c_images.settings import Settings
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def _summary(args: argparse.Namespace) -> int:
         for finding in findings_of(result):
             _print_finding(finding, as_json=args.json)
     if args.json:
-        print(json.dumps(parts.as_dict()))
+        print(json_text(parts.as_dict(), indent=None))
     else:
         show_joined(parts, Console(stderr=True))
     if not parts.ok:
@@ -161,7 +162,7 @@ def _print_summary(report: CheckReport, *, as_json: bool) -> None:
     from d4c_images.report.render import ranges, show_check
 
     if as_json:
-        print(json.dumps(report.as_dict()))
+        print(json_text(report.as_dict(), indent=None))
         return
     show_check(report, Console(stderr=True))
     if report.scope.parts > 1:

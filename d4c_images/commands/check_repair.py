@@ -17,7 +17,7 @@ from d4c_images.durations import counted, show_moment
 from d4c_images.errors import D4CError, LedgerBusy, Stopped, UsageError, printable
 from d4c_images.ledger.file import liveness, owner
 from d4c_images.settings import Settings
-from d4c_images.system import clocks, signals
+from d4c_images.system import clocks
 
 if TYPE_CHECKING:
     from d4c_images.collection.check import CheckOptions
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from d4c_images.ledger.file.connect import Ledger
     from d4c_images.ledger.file.reader import Reader
 
-COMMAND = "check --repair"
 MOST_ENDING = 500
 
 
@@ -87,7 +86,7 @@ def run(args: argparse.Namespace, settings: Settings, options: CheckOptions) -> 
     if args.dry_run:
         return 1
     if not args.yes:
-        _ask()
+        session.confirm("Do this?", "nothing was changed")
     with stop.listening(), CheckProgressView(live=live, doing="repairing the") as view:
         done = _mend(args, settings, stop, view.show, _Work(root, found, numbers, are_strangers_left))
     for line in left_lines(done):
@@ -169,7 +168,7 @@ def _say_plan(counts: RepairCounts, numbers: CheckNumbers, args: argparse.Namesp
     if is_root_lost(n_missing, numbers.n_images) and not args.missing_root_is_lost:
         refusal = (
             f"{n_missing:,} of {counted(numbers.n_images, 'image')} are missing in {args.root}. Is its disk mounted, and is it the "
-            "right folder? If they are lost, and all of them shall be requested again, add --missing-root-is-lost"
+            "right folder? If they are lost and all of them should be requested again, add --missing-root-is-lost"
         )
         if not args.dry_run:
             raise UsageError(f"{refusal}. Nothing was changed")
@@ -177,22 +176,14 @@ def _say_plan(counts: RepairCounts, numbers: CheckNumbers, args: argparse.Namesp
     return are_left
 
 
-def _ask() -> None:
-    if not sys.stdin.isatty():
-        raise UsageError("--repair asks before it changes anything, and there is no terminal: add --yes to confirm")
-    with signals.at_a_prompt():
-        answer = input("Do this? [y/N] ")
-    if answer.strip().lower() not in ("y", "yes"):
-        raise D4CError("nothing was changed")
-
-
 def _mend(
     args: argparse.Namespace, settings: Settings, stop: session.Stop, show: Callable[[CheckProgress], None], work: _Work
 ) -> RepairCounts:
     from d4c_images.collection.repair import Repair
+    from d4c_images.ledger.questions.verified import REPAIR_RUN
     from d4c_images.report.repair_words import done_lines
 
-    with session.owned(args.ledger, COMMAND, settings, session.wait(stop)) as ledger:
+    with session.owned(args.ledger, REPAIR_RUN, settings, session.wait(stop)) as ledger:
         heart = owner.Heart(ledger, clocks.now)
         repair = Repair(ledger, work.root or Path(), work.found, work.numbers, _Watch(stop, show, heart.beat_if_due))
         repair.begin()
@@ -202,8 +193,7 @@ def _mend(
         repair.end()
         lines = list(done_lines(repair.counts)) or ["nothing was left to repair"]
         ledger.n_done = repair.counts.n_mended
-        ledger.ending = "ended: " + "; ".join(lines)
-        ledger.ending = ledger.ending[:MOST_ENDING]
+        ledger.ending = f"ended: {'; '.join(lines)}"[:MOST_ENDING]
     for line in lines:
         print(printable(line), flush=True)
     return repair.counts

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from d4c_images.commands import arguments, session
 from d4c_images.durations import counted, show_size
 from d4c_images.errors import D4CError, of_a_named_path, printable
+from d4c_images.report.as_json import json_text
 from d4c_images.settings import Settings
 
 EXPORT_COLLECTION, EXPORT_ALL, EXPORT_FAILED = "collection", "all images", "failed images"
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         except OSError as error:
             raise of_a_named_path(D4CError, f"cannot write {args.file}: {error.strerror or error}", error) from error
     if args.json:
-        print(json.dumps({"file": str(args.file), "n_rows": n_rows, "size_bytes": size_bytes}, indent=2))
+        print(json_text({"file": str(args.file), "n_rows": n_rows, "size_bytes": size_bytes}))
     else:
         print(f"{printable(str(args.file))}: {counted(n_rows, 'row')}, {ROWS_OF_EXPORT[args.which]} ({show_size(size_bytes)})")
     return 0

@@ -20,7 +20,7 @@ from d4c_images.ledger.file import beside, migrations, owner
 from d4c_images.ledger.questions import from_counters
 from d4c_images.ledger.queue import wishes
 from d4c_images.settings import Settings
-from d4c_images.system import clocks, signals
+from d4c_images.system import clocks
 
 if TYPE_CHECKING:
     from d4c_images.ingest.ingest import IngestSummary, StreamProgress
@@ -254,10 +254,8 @@ def _reset(path: Path, settings: Settings, *, ask: bool) -> None:
             raise UsageError(
                 f"--reset would delete {path} ({counted(n_images, 'image')}, {n_stored:,} stored): add --yes to confirm"
             )
-        with signals.at_a_prompt():
-            answer = input(f"Delete {path} with {counted(n_images, 'image')}, {n_stored:,} stored? Image files are kept. [y/N] ")
-        if answer.strip().lower() not in ("y", "yes"):
-            raise D4CError("nothing was deleted")
+        what = f"{path} with {counted(n_images, 'image')}, {n_stored:,} stored"
+        session.confirm(f"Delete {what}? Image files are kept.", "nothing was deleted")
     for suffix in ("", *beside.SQLITE_SUFFIXES):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
     for file in beside.files_of_checks(path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import socket
 import sys
@@ -20,6 +19,7 @@ from d4c_images.errors import D4CError, UsageError
 from d4c_images.model import FetchOptions, Limits
 from d4c_images.policy import contact, preflight
 from d4c_images.policy.preflight import Check, ConnectResult, Grade, ToCome
+from d4c_images.report.as_json import json_text
 from d4c_images.settings import Disk, Settings, granted_cores
 from d4c_images.system import certificates, disk_room, memory, open_files
 
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             "host": socket.gethostname(),
             "checks": [check.as_dict() for check in checks],
         }
-        print(json.dumps(values, indent=2))
+        print(json_text(values))
     else:
         print(f"verdict: {conclusion}")
     return 1 if grade is Grade.FAILED else 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from d4c_images.commands import arguments, session
 from d4c_images.commands.backup import as_dict, described, until
 from d4c_images.errors import printable
+from d4c_images.report.as_json import json_text
 from d4c_images.settings import Settings
 from d4c_images.system import clocks
 
@@ -50,15 +50,15 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         done = restore(args.backup, args.ledger, me, show, replace=args.replace)
     following = list(_next(done))
     if args.json:
-        print(json.dumps({
+        print(json_text({
             "ledger": str(done.path), "backup": str(args.backup), "version": done.version, **as_dict(done.note),
             "kept": str(done.kept) if done.kept else None, "next": [command for command, _ in following],
-        }, indent=2))  # fmt: skip
+        }))  # fmt: skip
         return 0
     of = f": {described(done.note)}" if done.note else ""
     print(printable(f"{done.path} is restored from {args.backup}{of}"))
     if done.kept is not None:
-        print(printable(f"what was there is kept as {done.kept} (and files beside it)"))
+        print(printable(f"what was there is kept as {done.kept} (and the files next to it)"))
     print("next:")
     for command, why in following:
         print(printable(f"  {command}\n      {why}"))

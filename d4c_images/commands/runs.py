@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
+import dataclasses
 import time
 
 from d4c_images.commands import arguments
 from d4c_images.errors import printable
+from d4c_images.report.as_json import json_text
 from d4c_images.settings import Settings
 
 
@@ -30,7 +31,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     with open_reader(args.ledger) as ledger:
         runs = run_states.run_states(ledger, time.time(), args.limit)
     if args.json:
-        print(json.dumps([run_states.as_json(one) for one in runs], indent=2))
+        print(json_text([dataclasses.asdict(one) for one in runs]))
         return 0
     for one in runs:
         for line in run_states.lines_of(one):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TextIO
 from d4c_images.batch import scheduler
 from d4c_images.batch.requeue import NextRound, Rounds, idle_rounds
 from d4c_images.durations import counted, parse_moment, show_moment
-from d4c_images.errors import LedgerAwaited, UsageError, printable
+from d4c_images.errors import D4CError, LedgerAwaited, UsageError, printable
 from d4c_images.ledger.file import beside, connect, migrations, owner
 from d4c_images.ledger.file.liveness import Patience
 from d4c_images.ledger.file.writing import open_and_own
@@ -88,6 +88,18 @@ def say(line: str) -> None:
 def say_when(line: str) -> None:
     """In the log of a job, with the time."""
     print(f"{show_moment(clocks.now())} {printable(line)}", flush=True)
+
+
+def confirm(question: str, refusal: str) -> None:
+    """Ask on the terminal; the caller has made sure that there is one. Raises `D4CError` with the refusal unless it is a yes."""
+    with signals.at_a_prompt():
+        try:
+            answer = input(f"{question} [y/N] ")
+        except EOFError:  # Ctrl-D, which leaves the cursor after the question
+            print()
+            answer = ""
+    if answer.strip().lower() not in ("y", "yes"):
+        raise D4CError(refusal)
 
 
 @dataclass(frozen=True, slots=True)

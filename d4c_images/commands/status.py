@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from d4c_images.commands import arguments
 from d4c_images.errors import printable
+from d4c_images.report.as_json import json_text
 from d4c_images.settings import Settings
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             for path in write_tables(ledger, args.tables):
                 print(printable(str(path)), file=sys.stderr)
     if args.json:
-        print(json.dumps(report.as_dict(), indent=2))
+        print(json_text(report.as_dict()))
     else:
         show_status(report, Console(), full=args.full)
     return 0

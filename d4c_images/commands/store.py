@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import secrets
 import sys
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from d4c_images.durations import counted, show_size
 from d4c_images.errors import EXIT_ERROR, Stopped, StoreError, UsageError, printable
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import Ledger
+from d4c_images.report.as_json import json_text
 from d4c_images.settings import Settings
 from d4c_images.system import clocks, disk_room
 
@@ -277,7 +277,7 @@ class _Work:
         results = [*self._results, *([] if self._now is None else [self._now])]
         if self._args.json:
             summary: dict[str, Any] = {stage.key: done.as_dict() for stage, done in results}
-            print(json.dumps(summary | {"ok": is_over and not self.n_left, "notes": self._lines}, indent=2))
+            print(json_text(summary | {"ok": is_over and not self.n_left, "notes": self._lines}))
             return
         for stage, done in results:
             there = f", {done.n_there:,} already there" if done.n_there else ""
@@ -313,7 +313,6 @@ def _check_room(folder: Path, n_bytes: int, n_files: int = 0) -> None:
     room = disk_room.room(folder)
     if room.free_bytes < n_bytes:
         raise StoreError(f"{show_size(n_bytes)} needed, but {folder} has {show_size(room.free_bytes)} free: nothing was changed")
-
     if room.free_inodes is not None and room.free_inodes < n_files:
         raise StoreError(f"{counted(n_files, 'file')} needed, but {folder} has room for {room.free_inodes:,}: nothing was changed")
 
@@ -325,34 +324,40 @@ def _dry_run(args: argparse.Namespace) -> int:
     with open_reader(args.ledger) as ledger:
         found = relocating.survey(ledger.rows)
     room = disk_room.room(args.root if args.to_root is None else args.to_root)
-    moves = args.to_root is not None
-    summary = {
-        "n_files": found.n_files,
-        "file_bytes": found.file_bytes,
-        "n_packed": found.n_packed,
-        "packed_bytes": found.packed_bytes,
-        "n_shards": len(found.users),
-        "n_to_convert": {"files": found.n_packed, "pack": found.n_files, None: 0}[args.to],
-        "bytes_to_convert": {"files": found.packed_bytes, "pack": found.file_bytes, None: 0}[args.to],
-        "n_to_copy": found.n_files + found.n_packed if moves else 0,
-        "bytes_to_copy": found.file_bytes + found.packed_bytes if moves else 0,
-        "free_bytes": room.free_bytes,
-        "free_inodes": room.free_inodes,
-    }
+    n_to_convert, bytes_to_convert = {
+        "files": (found.n_packed, found.packed_bytes),
+        "pack": (found.n_files, found.file_bytes),
+        None: (0, 0),
+    }[args.to]
+    n_to_copy, bytes_to_copy = found.n_files + found.n_packed, found.file_bytes + found.packed_bytes
+    if args.to_root is None:
+        n_to_copy = bytes_to_copy = 0
     if args.json:
-        print(json.dumps(summary, indent=2))
+        summary = {
+            "n_files": found.n_files,
+            "file_bytes": found.file_bytes,
+            "n_packed": found.n_packed,
+            "packed_bytes": found.packed_bytes,
+            "n_shards": len(found.users),
+            "n_to_convert": n_to_convert,
+            "bytes_to_convert": bytes_to_convert,
+            "n_to_copy": n_to_copy,
+            "bytes_to_copy": bytes_to_copy,
+            "free_bytes": room.free_bytes,
+            "free_inodes": room.free_inodes,
+        }
+        print(json_text(summary))
         return 0
-    print(
-        f"as files: {counted(found.n_files, 'image')} ({show_size(found.file_bytes)}); in "
-        f"{counted(len(found.users), 'tar file')}: {counted(found.n_packed, 'image')} ({show_size(found.packed_bytes)})"
-    )
+    n_shards = counted(len(found.users), "tar file")
+    print(f"as files: {_amount(found.n_files, found.file_bytes)}; in {n_shards}: {_amount(found.n_packed, found.packed_bytes)}")
     if args.to is not None:
-        what = "to be packed" if args.to == "pack" else "to be stored as files"
-        print(f"{counted(summary['n_to_convert'] or 0, 'image')} {what} ({show_size(summary['bytes_to_convert'] or 0)})")
-    if moves:
-        print(
-            f"{counted(summary['n_to_copy'] or 0, 'image')} to be copied to {printable(str(args.to_root))} "
-            f"({show_size(summary['bytes_to_copy'] or 0)}); {show_size(room.free_bytes)} free there"
-        )
+        print(_amount(n_to_convert, bytes_to_convert, " to be packed" if args.to == "pack" else " to be stored as files"))
+    if args.to_root is not None:
+        to = f" to be copied to {printable(str(args.to_root))}"
+        print(f"{_amount(n_to_copy, bytes_to_copy, to)}; {show_size(room.free_bytes)} free there")
     print("nothing was changed")
     return 0
+
+
+def _amount(n_images: int, n_bytes: int, what: str = "") -> str:
+    return f"{counted(n_images, 'image')}{what} ({show_size(n_bytes)})"

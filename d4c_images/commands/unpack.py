@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from d4c_images.commands import arguments, image_root, session
 from d4c_images.durations import counted, show_size
-from d4c_images.errors import EXIT_ERROR, EXIT_USAGE, UsageError, of_a_named_path, printable
+from d4c_images.errors import EXIT_ERROR, EXIT_USAGE, Stopped, UsageError, of_a_named_path, printable
+from d4c_images.report.as_json import json_text
 from d4c_images.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,10 +27,11 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         subparsers,
         "unpack",
         run,
-        "Copy images out as plain files. Reads the tar files of --store pack, too, and verifies every hash; changes nothing in "
-        "the collection. Run it again to resume after an interruption.",
+        "Copy images out as plain files. Reads the tar files of --store pack, too, and verifies every hash, also of copies that "
+        "are there already; changes nothing in the collection. Run it again to resume after an interruption.",
         settings,
         root=True,
+        drains=True,
     )
     parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="target folder; created if missing")
     parser.add_argument(
@@ -60,24 +61,30 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     gbif_ids = array("q", args.gbif_id)
     gbif_ids.extend(_ids(args.ids) if args.ids is not None else ())
     selects = bool(args.gbif_id) or args.ids is not None
+    stop = session.Stop()
     live = session.wants_progress(args, sys.stderr)
-    with open_reader(args.ledger) as ledger, CheckProgressView(live=live, doing="unpacking") as view:
+    with stop.listening(), open_reader(args.ledger) as ledger, CheckProgressView(live=live, doing="unpacking") as view:
         total = None if selects else locations.n_stored(ledger)
         images = locations.shown_by(ledger, gbif_ids) if selects else locations.all_stored(ledger)
 
         def show(done: Unpacked) -> None:
             view.show(CheckProgress("images", done.n_seen, total))
+            if stop():
+                raise Stopped(f"{stop.signal_name()}: unpacking was stopped; run the same command again to resume")
 
         done = unpack(images, args.root, image_root.writable(args.to, ""), show)
         lacking = _lacking(locations.records(ledger, gbif_ids))
     if args.json:
-        print(json.dumps(done.as_dict() | lacking.as_dict(), indent=2))
+        print(json_text(done.as_dict() | lacking.as_dict()))
     else:
         print(f"{counted(done.n_written, 'image')} written ({show_size(done.written_bytes)}), {done.n_there:,} already there")
+        if done.n_replaced:
+            were = counted(done.n_replaced, "copy was", "copies were")
+            print(f"{were} not what the ledger says, and {'was' if done.n_replaced == 1 else 'were'} made anew")
         for trouble in done.troubles:
             print(f"d4c-images: {printable(trouble)}", file=sys.stderr)
         if done.n_troubles:
-            print(f"{counted(done.n_troubles, 'image')} unreadable or different from the ledger: see check --sha256")
+            print(f"{counted(done.n_troubles, 'image')} not copied; 'd4c-images check --sha256' finds all that are damaged")
         for line in lacking.lines():
             print(f"d4c-images: {line}", file=sys.stderr)
     return EXIT_ERROR if done.n_troubles else EXIT_USAGE if lacking.n_unknown else 0

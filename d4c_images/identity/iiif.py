@@ -189,9 +189,7 @@ RULE = Rule(
         ),
         Example("https://iiif.rbge.org.uk/herb/iiif/E00010016/manifest", "iiif:iiif.rbge.org.uk/herb/iiif/E00010016"),
         Example("https://iiif.mcz.harvard.edu/iiif/3/3812681/full/max/0/default.jpg", "iiif:iiif.mcz.harvard.edu/iiif/3/3812681"),
-        Example(
-            "https://ids.lib.harvard.edu/ids/iiif/48304233/full/full/0/native.jpg", "harvard_ids:48304233"
-        ),
+        Example("https://ids.lib.harvard.edu/ids/iiif/48304233/full/full/0/native.jpg", "harvard_ids:48304233"),
         Example(
             "https://repository.library.brown.edu/iiif/image/bdr:389817/full/,1875/0/default.jpg",
             "iiif:repository.library.brown.edu/iiif/image/bdr:389817",
@@ -204,8 +202,6 @@ RULE = Rule(
         Example(f"{_ARK}/full/!1920,1920/0/default.jpg", f"iiif:{_ARK[8:]}", f"{_ARK}/full/full/0/default.jpg"),
         Example(f"{_ARK}/318,157,2927,1350/1950,900/0/default.jpg", f"iiif:{_ARK[8:]}", f"{_ARK}/full/full/0/default.jpg"),
         Example(f"{_ARK}/info.json", f"iiif:{_ARK[8:]}", f"{_ARK}/full/full/0/default.jpg"),
-        Example(
-            "https://herbarium.bgbm.org/data/iiif/BW01605010/manifest.json", "bgbm:BW01605010"
-        ),
+        Example("https://herbarium.bgbm.org/data/iiif/BW01605010/manifest.json", "bgbm:BW01605010"),
     ),
 )

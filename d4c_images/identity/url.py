@@ -19,7 +19,6 @@ from d4c_images.model import RejectReason
 MAX_LENGTH = 8192
 
 
-
 class Url(NamedTuple):
     """A normalised URL in parts."""
 

@@ -6,35 +6,29 @@ Changes nothing.
 from __future__ import annotations
 
 import sys
-import threading
 import time
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from d4c_images.collection.findings import CheckProgress
 from d4c_images.durations import show_moment, show_size, show_span
-from d4c_images.system.echo import QuietKeys
-
-LOG_EVERY_S = 30.0
+from d4c_images.report.progress_view import ProgressView
 
 
-class CheckProgressView:
-    """A context manager; `show` takes the progress of `check`. Writes to standard error, so that `--json` stays intact."""
+class CheckProgressView(ProgressView):
+    """`show` takes the progress of `check`."""
+
+    logs_by_itself = True
 
     def __init__(self, *, live: bool, doing: str = "checking the") -> None:
         self._doing = doing
         self._first: dict[str, tuple[float, int, int]] = {}  # of each part: when it was first seen, its progress and bytes then
         self._last: tuple[CheckProgress, float] | None = None
         self._tasks: dict[str, TaskID] = {}
-        self._bars: Progress | None = None
-        self._keys = QuietKeys(sys.stderr)
-        self._is_over = threading.Event()
-        self._log: threading.Thread | None = None
+        bars = None
         if live:
-            self._bars = Progress(
+            bars = Progress(
                 TextColumn("{task.description:<9}", markup=False),
                 BarColumn(),
                 TextColumn("{task.fields[figures]}", markup=False),
@@ -45,23 +39,7 @@ class CheckProgressView:
                 transient=True,
                 redirect_stdout=sys.stdout.isatty(),  # otherwise what is printed into a file would be shown instead
             )
-
-    def __enter__(self) -> Self:
-        if self._bars is not None:
-            self._keys.start()
-            self._bars.start()
-        else:  # a thread, since one SQLite statement may take minutes
-            self._log = threading.Thread(target=self._write_log, daemon=True)
-            self._log.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._is_over.set()
-        if self._bars is not None:
-            self._bars.stop()
-            self._keys.stop()
-        if self._log is not None:
-            self._log.join()
+        super().__init__(bars)
 
     def show(self, progress: CheckProgress) -> None:
         now = time.monotonic()
@@ -74,7 +52,6 @@ class CheckProgressView:
             self._bars.update(self._tasks[progress.what], completed=progress.done, total=progress.total, figures=figures)
 
     def line(self) -> str | None:
-        """For a job log; None if there is nothing to say yet."""
         if self._last is None:
             return None
         progress, at = self._last
@@ -99,9 +76,3 @@ class CheckProgressView:
         if now > since and progress.n_bytes > first_bytes:
             rate += f", {show_size((progress.n_bytes - first_bytes) / (now - since))}/s"
         return f"{progress.done:,}{of_total}{rate}"
-
-    def _write_log(self) -> None:
-        while not self._is_over.wait(LOG_EVERY_S):
-            line = self.line()
-            if line is not None:
-                print(line, file=sys.stderr, flush=True)

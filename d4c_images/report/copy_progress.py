@@ -5,54 +5,32 @@ Changes nothing. Writes to standard error, so that `--json` stays intact.
 
 from __future__ import annotations
 
-import sys
-import threading
 import time
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from d4c_images.collection.backup import CopyStep
 from d4c_images.durations import show_moment, show_size, show_span
-from d4c_images.system.echo import QuietKeys
+from d4c_images.report.progress_view import ProgressView
 
-COPY_LOG_EVERY_S = 30.0
 DOING = {"copy": "copying", "verify": "verifying", "hash": "hashing"}
 
 
-class CopyProgress:
-    """A context manager; `show` takes the steps."""
+class CopyProgress(ProgressView):
+    """`show` takes the steps."""
+
+    logs_by_itself = True
 
     def __init__(self, *, live: bool) -> None:
         self._step: CopyStep | None = None
         self._since = time.monotonic()
-        self._keys = QuietKeys(sys.stderr)
-        self._is_over = threading.Event()
-        self._log: threading.Thread | None = None
-        self._bars: Progress | None = None
         self._task: TaskID | None = None
+        bars = None
         if live:
             columns = (TextColumn("{task.description:<9}"), BarColumn(), TextColumn("{task.fields[figures]}"), TimeElapsedColumn())
-            self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
-
-    def __enter__(self) -> Self:
-        if self._bars is not None:
-            self._keys.start()
-            self._bars.start()
-        else:
-            self._log = threading.Thread(target=self._write_log, daemon=True)
-            self._log.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._is_over.set()
-        if self._bars is not None:
-            self._bars.stop()
-            self._keys.stop()
-        if self._log is not None:
-            self._log.join()
+            bars = Progress(*columns, console=Console(stderr=True), transient=True)
+        super().__init__(bars)
 
     def show(self, step: CopyStep) -> None:
         is_new = self._step is None or self._step.what != step.what
@@ -68,18 +46,11 @@ class CopyProgress:
             self._bars.update(self._task, completed=step.done, total=step.total, figures=figures)
 
     def line(self) -> str | None:
-        """For a job log; None if there is nothing to say yet."""
         step = self._step
         if step is None:
             return None
         took_s = time.monotonic() - self._since
         return f"{show_moment(time.time())} {DOING[step.what]}: {figures_of(step, took_s) or f'for {show_span(took_s)}'}"
-
-    def _write_log(self) -> None:
-        while not self._is_over.wait(COPY_LOG_EVERY_S):
-            line = self.line()
-            if line is not None:
-                print(line, file=sys.stderr, flush=True)
 
 
 def figures_of(step: CopyStep, took_s: float) -> str:

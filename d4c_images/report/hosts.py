@@ -67,9 +67,7 @@ class HostLine:
 HOST_FIELDS = tuple(field.name for field in dataclasses.fields(HostLine))
 
 
-def limits_and_order(
-    ledger: Reader, table: HostTable, choice: Choice, now: float
-) -> tuple[LimitBook, npt.NDArray[np.int32]]:
+def limits_and_order(ledger: Reader, table: HostTable, choice: Choice, now: float) -> tuple[LimitBook, npt.NDArray[np.int32]]:
     """The limits that apply, with what operators have set, and the hosts `in_order` by them: both as of one moment."""
 
     def both() -> tuple[LimitBook, npt.NDArray[np.int32]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from d4c_images.identity import identify, unusable_reason, usable_url
 from d4c_images.identity.explain import RULE_BY_NAME, Explanation, explain
 from d4c_images.ledger.admission.chunk import Numbers, hashes_of
 from d4c_images.model import Image, RejectReason
+from d4c_images.report.as_json import json_text
 from d4c_images.report.reject_reasons import explained as explained_reason
 from d4c_images.sources.identifiers import IdentifierCell, identifier_cells
 
@@ -26,7 +26,7 @@ def explained(cells: Iterable[str], *, as_json: bool) -> str:
     """What becomes of identifier cells."""
     found = [explanation for cell in cells for explanation in explain(cell)]
     if as_json:
-        return json.dumps([explanation_dict(one) for one in found], indent=2)
+        return json_text([explanation_dict(one) for one in found])
     return "\n\n".join("\n".join(explanation_lines(one)) for one in found)
 
 
@@ -34,7 +34,7 @@ def surveyed(path: Path, limit: int | None, *, verbose: bool, as_json: bool) -> 
     """What the rules make of a table; `verbose` prints its rows as well."""
     survey = IdentitySurvey()
     survey.take(islice(identifier_cells(path), limit), _print_row if verbose else None)
-    return json.dumps(survey_dict(survey), indent=2) if as_json else "\n".join(survey_lines(survey))
+    return json_text(survey_dict(survey)) if as_json else "\n".join(survey_lines(survey))
 
 
 def explanation_lines(explanation: Explanation) -> Iterator[str]:
@@ -192,8 +192,7 @@ def survey_dict(survey: IdentitySurvey) -> dict[str, Any]:
         "images": total.images,
         "merged": total.merged,
         "rules": {
-            count.rule: {"rows": count.rows, "urls": count.urls, "images": count.images, "merged": count.merged}
-            for count in counts
+            count.rule: {"rows": count.rows, "urls": count.urls, "images": count.images, "merged": count.merged} for count in counts
         },
         "no_image": dict(survey.reasons),
     }
@@ -201,6 +200,4 @@ def survey_dict(survey: IdentitySurvey) -> dict[str, Any]:
 
 def _total(counts: Iterable[RuleCount]) -> RuleCount:
     counts = list(counts)
-    return RuleCount(
-        "all", sum(one.rows for one in counts), sum(one.urls for one in counts), sum(one.images for one in counts)
-    )
+    return RuleCount("all", sum(one.rows for one in counts), sum(one.urls for one in counts), sum(one.images for one in counts))

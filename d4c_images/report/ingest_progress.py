@@ -6,8 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -15,24 +13,21 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from d4c_images.durations import counted, show_moment, show_size, show_span
 from d4c_images.ingest import ingest
 from d4c_images.ingest.publisher_rows import SEVERAL_URLS
+from d4c_images.report.progress_view import LOG_EVERY_S, ProgressView
 from d4c_images.report.reject_reasons import explained, explained_note
 from d4c_images.sources.layout import ASSOCIATED
-from d4c_images.system.echo import QuietKeys
-
-LOG_EVERY_S = 30.0
 
 
-class IngestProgress:
-    """A context manager; `show` takes the progress of `ingest`. The time left follows from bytes, since the rows are unknown."""
+class IngestProgress(ProgressView):
+    """`show` takes the progress of `ingest`. The time left follows from bytes, since the rows are unknown."""
 
     def __init__(self, console: Console, what: str, *, live: bool) -> None:
         self._console, self._what = console, what
         self._started_at = self._told_at = time.monotonic()
         self._first: ingest.StreamProgress | None = None
-        self._bar: Progress | None = None
-        self._keys = QuietKeys(console.file)  # type: ignore[arg-type]
+        bars = None
         if live:
-            self._bar = Progress(
+            bars = Progress(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 TaskProgressColumn(),
@@ -41,18 +36,8 @@ class IngestProgress:
                 console=console,
                 transient=True,
             )
-            self._task = self._bar.add_task(what, total=None, rows=0, rate=0.0)
-
-    def __enter__(self) -> Self:
-        if self._bar is not None:
-            self._keys.start()
-            self._bar.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._keys.stop()
+            self._task = bars.add_task(what, total=None, rows=0, rate=0.0)
+        super().__init__(bars, console.file)
 
     def show(self, progress: ingest.StreamProgress) -> None:
         now = time.monotonic()
@@ -61,8 +46,8 @@ class IngestProgress:
             self._started_at = now
         lasted_s = max(now - self._started_at, 1e-9)
         rate = (progress.rows - self._first.rows) / lasted_s
-        if self._bar is not None:
-            self._bar.update(self._task, completed=progress.bytes_done, total=progress.size_bytes, rows=progress.rows, rate=rate)
+        if self._bars is not None:
+            self._bars.update(self._task, completed=progress.bytes_done, total=progress.size_bytes, rows=progress.rows, rate=rate)
         elif now - self._told_at >= LOG_EVERY_S:
             self._told_at = now
             read = progress.bytes_done - self._first.bytes_done

@@ -37,7 +37,7 @@ class LiveProgress(Watcher):
         self._console, self._head = console, head
         self._meter = Meter()
         self._live = Live(console=console, auto_refresh=False, transient=True)
-        self._keys = QuietKeys(console.file)  # type: ignore[arg-type]
+        self._keys = QuietKeys(console.file)
         self._folding = Folding()
         self._whys: dict[str, str] = {}  # of hosts that were blocked
         self._size = console.size

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from d4c_images.durations import counted, show_moment, show_size, show_span
 from d4c_images.ledger.file import liveness
@@ -16,7 +14,6 @@ from d4c_images.system.terminal import clean
 
 LATE_S = 300.0  # a scheduler may start a due job this much later before that is worth reporting
 SHOW_JOB = {"Slurm": "squeue -j", "Grid Engine": "qstat -j"}
-MOMENTS = ("started_at", "ended_at", "due_at", "goes_on_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +76,6 @@ def run_states(ledger: Reader, now: float, limit: int) -> list[RunState]:
     """The latest runs, the newest first."""
     moment = ledger.copied_at or now
     return [run_state(run, moment) for run in ledger.at_one_moment(lambda: run_list.latest_runs(ledger, limit))]
-
-
-def as_json(run: RunState) -> dict[str, Any]:
-    """Plain values; the names are those of the fields, times are ISO 8601 with their offset."""
-    values = dataclasses.asdict(run)
-    for name in MOMENTS:
-        values[name] = None if values[name] is None else show_moment(values[name])
-    return values
 
 
 def lines_of(run: RunState) -> Iterator[str]:

@@ -80,9 +80,7 @@ def by_header(line: str, encoding: str, name: str, line_end: str = "\n") -> Layo
     ids = sorted(IDS, key=("gbifid", "coreid", "id").__contains__, reverse=True) if is_core else IDS
     id_index = next((terms.index(one) for one in ids if one in terms), None)
     if id_index is None:
-        raise SourceError(
-            f"{name}: the header has no record id ({', '.join(IDS[:-1])}; it begins: {line[:80]!r})"
-        )
+        raise SourceError(f"{name}: the header has no record id ({', '.join(IDS[:-1])}; it begins: {line[:80]!r})")
     quote = "" if delimiter == "\t" else '"'
     cells = _positions(names)
     if is_occurrences:

@@ -161,10 +161,7 @@ class Sieve:
             columns = [None if column is None else list(compress(column, usable)) for column in columns]
         others = [[b""] * len(urls) if column is None else column for column in columns]
         if is_cut:
-            others = [
-                [self.rejects.cut(cell, note) for cell in column]
-                for column, note in zip(others, TEXTS_CUT, strict=True)
-            ]
+            others = [[self.rejects.cut(cell, note) for cell in column] for column, note in zip(others, TEXTS_CUT, strict=True)]
         return MediaRows._make([line_nos, gbif_ids, urls, *others, broken])
 
     def _cells(self, block: Block, data: bytes) -> tuple[_Cells, Numbers]:

@@ -116,9 +116,7 @@ class LabelReader:
         if cells[_CHECKLIST] is None and any(cells[at] for at in _KEYS):
             cells[_CHECKLIST] = self._checklist_key
             self._note(CHECKLIST_UNKNOWN, self._checklist_key is None)
-        return Labels(
-            TaxonCells._make(cells[:_SHARED]), SharedCells._make(cells[_SHARED:_OWN]), OwnCells._make(cells[_OWN:])
-        )
+        return Labels(TaxonCells._make(cells[:_SHARED]), SharedCells._make(cells[_SHARED:_OWN]), OwnCells._make(cells[_OWN:]))
 
     def _number(self, cell: str, name: str, low: float, high: float) -> float | None:
         if _NUMBER.fullmatch(cell) and low <= (number := float(cell)) <= high:

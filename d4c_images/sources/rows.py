@@ -23,7 +23,6 @@ READ_BYTES = 1 << 18
 KEPT_BYTES = 1 << 12  # kept of a line that is too long
 
 
-
 class Record(NamedTuple):
     """One row."""
 

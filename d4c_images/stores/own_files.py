@@ -61,7 +61,7 @@ def sweep_drafts(folder: Path, of: str = "") -> None:
     try:
         names = names_in(folder)
     except StoreError:
-        return  # whoever writes there next is told why
+        return  # the next write there fails with an error that says why
     for name in names:
         if DRAFT.fullmatch(name) and name.startswith(f".{of}"):
             with suppress(OSError), (folder / name).open("r+b") as file:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import termios
-from typing import TextIO
+from typing import IO
 
 
-def has_our_keys(stream: TextIO | None) -> bool:
+def has_our_keys(stream: IO[str] | None) -> bool:
     """Whether this is our terminal, and what is pressed there is for this process: it is not in the background."""
     try:
         return stream is not None and stream.isatty() and os.tcgetpgrp(stream.fileno()) == os.getpgrp()
@@ -21,7 +21,7 @@ class QuietKeys:
     Signals sent by keys are not affected. After a killed program the shell restores its terminal itself.
     """
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: IO[str]) -> None:
         self._out = out
         self._had_echo = False
 

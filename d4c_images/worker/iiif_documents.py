@@ -42,9 +42,7 @@ def read(reply: Reply, verdict: Verdict, asked: str, url_no: int, needed: int | 
     found = needed if isinstance(needed, Fault) else read_document(reply.path.read_bytes(), reply.final_url)
     if isinstance(found, Document):
         images = tuple(image for named in found.named if (image := _image(named)) is not None)
-        nothing = Verdict(
-            Status.FAILED_PERMANENT, ErrorType.MANIFEST_ERROR, f"a IIIF {found.kind} that names no new image"
-        )
+        nothing = Verdict(Status.FAILED_PERMANENT, ErrorType.MANIFEST_ERROR, f"a IIIF {found.kind} that names no new image")
         return Unfolding(reply.final_url, url_no, found.kind.value, images, found.n_named, nothing)
     is_expected = names_document(asked) or names_document(reply.url) or b"iiif" in reply.head.lower()
     if not is_expected:

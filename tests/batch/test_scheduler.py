@@ -339,7 +339,6 @@ def test_rounds_that_do_nothing_are_counted_over_the_jobs_of_one_number(tmp_path
     assert "no progress in 3 rounds in a row" in said[0]
 
 
-
 @pytest.mark.parametrize(("said", "may"), [("Requeue=1 Restarts=0", True), ("Requeue=0 Restarts=0", False), ("Restarts=0", None)])
 def test_whether_slurm_would_queue_a_job_again(said: str, may: bool | None) -> None:
     assert scheduler.may_be_requeued(SLURM, lambda command: f"JobId=17 {said} BatchFlag=1") is may

@@ -195,7 +195,7 @@ def test_hosts_that_are_away_over_two_rounds(site: Site) -> None:
         await_true(f"job {job} waits for its time", lambda: site.cluster.begins_at(job))
         begins_at, noted = site.cluster.begins_at(job), site.status()
         assert begins_at is not None
-        assert abs(begins_at.timestamp() - noted["download"]["due_at"]) <= 10
+        assert abs(begins_at.timestamp() - datetime.fromisoformat(noted["download"]["due_at"]).timestamp()) <= 10
         assert begins_at.timestamp() > time.time() + 3000
         assert noted["goes_on"].startswith(f"job {job} starts again at ")
         site.collection.sql("UPDATE host_rows SET blocked_until = 1 WHERE blocked_until IS NOT NULL")

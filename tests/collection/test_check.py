@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import io
 import json
 import os
@@ -20,6 +21,7 @@ import pytest
 from d4c_images import cli
 from d4c_images.collection import check_state
 from d4c_images.collection.check import CheckOptions, CheckProgress, CheckReport, check
+from d4c_images.collection.check_files import FilesAgainstRows
 from d4c_images.collection.findings import REMEDIES, Finding, Reason
 from d4c_images.collection.look_pool import LookPool
 from d4c_images.commands import session
@@ -28,7 +30,7 @@ from d4c_images.ledger.file import beside
 from d4c_images.ledger.file.reader import Reader, open_reader
 from d4c_images.ledger.questions import audit
 from d4c_images.ledger.rows.rollup import finalize
-from d4c_images.report import check_progress
+from d4c_images.report import check_progress, progress_view
 from d4c_images.stores import Keep, Place
 from d4c_images.stores.pack import PackSettings, PackStore
 from tests.support.patience import PATIENCE_S
@@ -231,9 +233,10 @@ def test_the_ledger_alone_and_all_hashes_do_not_go_together(capsys: pytest.Captu
 
 def test_a_signal_ends_a_check_which_then_goes_on(collection: Collection, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["check", "--ledger", str(collection.ledger), "--root", str(collection.root)]
-    signals = iter([False] * 4)
+    shown: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session.Stop, "__call__", lambda _: next(signals, True))
+        patch.setattr(check_progress.CheckProgressView, "show", lambda _, progress: shown.append(progress.what))
+        patch.setattr(session.Stop, "__call__", lambda _: shown[-1:] == ["records"])
         assert cli.main(arguments) == 75
     assert "run the same command again to resume" in capsys.readouterr().err
     assert beside.files_of_checks(collection.ledger, ".state")
@@ -267,7 +270,7 @@ def test_progress_of_a_check_that_reads_files_has_bytes_per_second(monkeypatch: 
 
 
 def test_a_job_log_gets_a_line_while_one_statement_runs(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(check_progress, "LOG_EVERY_S", 0.001)
+    monkeypatch.setattr(progress_view, "LOG_EVERY_S", 0.001)
     written = threading.Event()
     line = check_progress.CheckProgressView.line
 
@@ -304,11 +307,12 @@ def test_a_check_of_files_goes_on_where_it_was_stopped(collection: Collection, m
     assert [step for step in calls if step.what == "images"] == [
         CheckProgress("images", min(low + 3, n_rows), n_rows) for low in range(0, n_rows, 3)
     ]
-    for n in range(len(calls)):
-        some = iter(calls[:n])
+    steps = [step for step in calls if step.what != "database"]  # which is checked at the same time as the counters
+    for n in range(len(steps)):
+        some = iter(steps[:n])
 
-        def stop(_: CheckProgress, some: Iterator[CheckProgress] = some) -> None:
-            if next(some, None) is None:
+        def stop(step: CheckProgress, some: Iterator[CheckProgress] = some) -> None:
+            if step.what != "database" and next(some, None) is None:
                 raise Stopped("a signal came")
 
         with open_reader(ledger_path) as ledger:
@@ -318,7 +322,8 @@ def test_a_check_of_files_goes_on_where_it_was_stopped(collection: Collection, m
             report = check(ledger, collection.root, progress=left.append, found=found.append)
         assert timeless(report) == timeless(whole)
         assert found == all_found, "also those of the first half"
-        assert n + len(left) <= len(calls) + 2, "one step is done again; the files of the check itself are in the root, too"
+        n_left = sum(step.what != "database" for step in left)
+        assert n + n_left <= len(steps) + 2, "one step is done again; the files of the check itself are in the root, too"
 
 
 def test_another_question_begins_anew_and_so_does_restart(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -455,6 +460,82 @@ def test_the_ledger_may_lie_in_the_root_and_hidden_folders_are_not_ours(collecti
     (tmp_path / ".snapshot").mkdir()
     (tmp_path / ".snapshot" / "1000000001-00.jpg").write_bytes(b"old")
     assert checked(collection, tmp_path).ok
+
+
+def subjects(collection: Collection) -> dict[str, Reason]:
+    return {finding.subject: finding.reason for finding in checked_with_findings(collection, restart=True)[1]}
+
+
+@pytest.mark.parametrize("target", ["link", "nowhere", "/nowhere/at/all", "000/link/x"])
+@pytest.mark.parametrize("folder", ["", "100/", "100/000/"])
+def test_a_link_to_itself_or_to_nothing_is_one_finding_and_its_folder_is_checked(
+    collection: Collection, folder: str, target: str
+) -> None:
+    (collection.root / folder / "link").symlink_to(target)
+    (collection.root / folder / "stranger.txt").write_bytes(b"x")
+    (collection.root / "100/000/stranger2.txt").write_bytes(b"x")
+    strangers = (f"{folder}link", f"{folder}stranger.txt", "100/000/stranger2.txt")
+    assert subjects(collection) == dict.fromkeys(strangers, Reason.UNTRACKED)
+
+
+def test_a_link_to_itself_with_the_name_of_a_backup_s_note_is_a_stranger(collection: Collection) -> None:
+    (collection.root / "old.sqlite.sha256").symlink_to("old.sqlite.sha256")
+    assert subjects(collection) == {"old.sqlite.sha256": Reason.UNTRACKED}
+
+
+def test_a_link_to_itself_with_the_name_of_an_image_is_that_image_s_finding(collection: Collection) -> None:
+    (collection.root / FIRST).unlink()
+    (collection.root / FIRST).symlink_to(Path(FIRST).name)
+    _, (finding,) = checked_with_findings(collection)
+    assert (finding.reason, finding.subject, finding.image_id) == (Reason.UNREADABLE, FIRST, 1)
+
+
+@pytest.mark.parametrize("link", ["loop", "200", "100/200", "100/000/200", "200/000"])
+@pytest.mark.parametrize("target", [".", "100", "100/000", "..", "../beside"])
+def test_a_link_through_which_the_collection_would_be_walked_again_is_a_stranger(
+    collection: Collection, link: str, target: str
+) -> None:
+    """One below a folder that is elsewhere, too: that is walked under the name of the link to it."""
+    beside = collection.folder / "beside"
+    shutil.copytree(collection.root / "100", beside)
+    (collection.root / link).parent.mkdir(exist_ok=True)
+    (collection.root / link).symlink_to(collection.root / target)
+    if target == "../beside" and link in ("200", "100/200", "200/000"):
+        n_strangers = {path for path in subjects(collection) if path.startswith(f"{link}/")}
+        assert len(n_strangers) == len([path for path in beside.rglob("*") if path.is_file()])
+    else:
+        assert subjects(collection) == {link: Reason.UNTRACKED}
+
+
+def test_a_folder_of_the_collection_may_be_a_link_to_another_disk_but_no_loop(collection: Collection) -> None:
+    elsewhere = collection.folder / "disk/100"
+    elsewhere.parent.mkdir()
+    (collection.root / "100").rename(elsewhere)
+    (collection.root / "100").symlink_to(elsewhere)
+    assert subjects(collection) == {}
+    for name, target in (("200", elsewhere), ("201", elsewhere / "000"), ("202", collection.root), ("203", collection.folder)):
+        (elsewhere / name).symlink_to(target)
+    assert subjects(collection) == {f"100/{n}": Reason.UNTRACKED for n in (200, 201, 202, 203)}
+
+
+def test_a_link_that_is_hidden_or_ignored_is_no_finding(collection: Collection) -> None:
+    (collection.root / ".snapshots").symlink_to(".")
+    (collection.root / "notes").symlink_to(collection.folder)
+    assert checked(collection, ignore=("notes/",)).counts == {}
+
+
+def test_an_entry_that_cannot_be_looked_at_is_one_finding(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a file system that does not say what its entries are."""
+    real = FilesAgainstRows._is_folder
+
+    def failing(files: FilesAgainstRows, prefix: str, entry: os.DirEntry[str]) -> bool:
+        if entry.name == "000":
+            raise OSError(errno.EIO, "Input/output error")
+        return real(files, prefix, entry)
+
+    monkeypatch.setattr(FilesAgainstRows, "_is_folder", failing)
+    (collection.root / "100/stranger.txt").write_bytes(b"x")
+    assert subjects(collection) == {"100/000": Reason.UNREADABLE, "100/stranger.txt": Reason.UNTRACKED}
 
 
 @pytest.mark.parametrize("folder", ["", "backups"])
@@ -622,7 +703,7 @@ def replace_first(collection: Collection) -> None:
     (collection.root / FIRST).unlink()
 
 
-MOST_READS = 48  # of the ledger, by a check that has to count anew
+MOST_READS = 50  # of the ledger, by a check that has to count anew
 
 
 @pytest.mark.parametrize("change", [settle_third, replace_first])
@@ -637,6 +718,8 @@ def test_calm_beside_a_running_download(
 
     def rows(self: Reader, *question: object) -> object:
         nonlocal reads
+        if self is not ledger:  # the check of the database, which is done at the same time
+            return answer(self, *question)  # type: ignore[arg-type]
         reads += 1
         if (reads, when) == (moment + 1, "before"):
             change(collection)

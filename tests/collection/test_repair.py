@@ -222,6 +222,14 @@ def dangling_link(c: Collection) -> None:
     (c.root / "link").symlink_to("nowhere")
 
 
+def link_to_itself(c: Collection) -> None:
+    (c.root / "100/000/link").symlink_to("link")
+
+
+def link_to_the_root(c: Collection) -> None:
+    (c.root / "link").symlink_to(".")
+
+
 def unknown_record(c: Collection) -> None:
     (c.root / "100/000/1000000099-00.jpg").write_bytes(FRESH)
 
@@ -271,6 +279,37 @@ def image_of_a_manifest(c: Collection) -> None:
 
 def next_revision_without_a_row(c: Collection) -> None:
     (c.root / A).with_stem(f"{Path(A).stem}-r1").write_bytes(FRESH)
+
+
+def of_revision(path: str, revision: int) -> str:
+    return path.replace(".jpg", f"-r{revision}.jpg")
+
+
+def newer_revision_of_a_lost_image(c: Collection) -> None:
+    missing(c)
+    next_revision_without_a_row(c)
+
+
+def newer_revision_of_a_damaged_image(c: Collection) -> None:
+    bit_flip(c)
+    next_revision_without_a_row(c)
+
+
+def newer_revision_of_an_open_row(c: Collection) -> None:
+    (c.root / of_revision(OPEN, 1)).write_bytes(FRESH)
+
+
+def both_revisions_of_an_open_row(c: Collection) -> None:
+    (c.root / OPEN).write_bytes(picture(98))
+    newer_revision_of_an_open_row(c)
+
+
+def torn_newer_revision_of_an_open_row(c: Collection) -> None:
+    (c.root / of_revision(OPEN, 1)).write_bytes(FRESH[:-40])
+
+
+def newer_revision_of_a_placeholder(c: Collection) -> None:
+    (c.root / of_revision(SAMPLES[8].path, 1)).write_bytes(FRESH)
 
 
 def leftover(c: Collection) -> None:
@@ -349,6 +388,8 @@ CASES = (
     Case(copy_in_another_folder, {Reason.UNTRACKED: 1}, strangers=names(f"999/{Path(A).name}")),
     Case(stranger, {Reason.UNTRACKED: 1}, strangers=names("notes/read me.txt")),
     Case(dangling_link, {Reason.UNTRACKED: 1}),
+    Case(link_to_itself, {Reason.UNTRACKED: 1}),
+    Case(link_to_the_root, {Reason.UNTRACKED: 1}),
     Case(unknown_record, {Reason.UNTRACKED: 1}, strangers=names("100/000/1000000099-00.jpg")),
     Case(image_of_an_open_row, {Reason.UNTRACKED: 1}, adopted=names(OPEN)),
     Case(case_folded_image_of_an_open_row, {Reason.UNTRACKED: 1}, adopted=names(OPEN)),
@@ -361,6 +402,21 @@ CASES = (
     Case(two_images_of_an_open_row, {Reason.UNTRACKED: 2}, adopted=names(OPEN), strangers=names(OPEN.replace(".jpg", ".png"))),
     Case(image_of_a_manifest, {Reason.UNTRACKED: 1}, strangers=names(OPEN)),
     Case(next_revision_without_a_row, {Reason.UNTRACKED: 1}, strangers=names(A.replace(".jpg", "-r1.jpg"))),
+    Case(
+        newer_revision_of_a_lost_image,
+        {Reason.FILE_MISSING: 1, Reason.UNTRACKED: 1},
+        adopted=names(A),
+    ),
+    Case(
+        newer_revision_of_a_damaged_image,
+        {Reason.HASH_MISMATCH: 1, Reason.UNTRACKED: 1},
+        adopted=names(A),
+        damaged=names(A),
+    ),
+    Case(newer_revision_of_an_open_row, {Reason.UNTRACKED: 1}, adopted=names(OPEN)),
+    Case(both_revisions_of_an_open_row, {Reason.UNTRACKED: 2}, adopted=names(OPEN), strangers=names(of_revision(OPEN, 1))),
+    Case(torn_newer_revision_of_an_open_row, {Reason.UNTRACKED: 1}, strangers=names(of_revision(OPEN, 1))),
+    Case(newer_revision_of_a_placeholder, {Reason.UNTRACKED: 1}, strangers=names(of_revision(SAMPLES[8].path, 1))),
     Case(leftover, {Reason.LEFTOVER: 1}),
     Case(no_file_name, {Reason.NO_FILE_NAME: 1, Reason.UNTRACKED: 1}, adopted=names(A)),
     Case(no_file_name_and_no_file, {Reason.NO_FILE_NAME: 1}, names(FIRST)),
@@ -613,6 +669,16 @@ def test_a_ledger_of_yesterday_beside_the_files_of_today(collection: Collection)
         path: (1000, hashlib.sha256(body).hexdigest(), "image/jpeg", 4, 3, None, None, None) for path, body in today.items()
     }
     assert pending(collection) == set()
+
+
+def test_of_several_revisions_that_a_ledger_of_yesterday_does_not_know_the_newest_is_adopted(collection: Collection) -> None:
+    """Under the first name: the next `--refetch` that finds it changed stores it as revision 1, which must be free."""
+    for revision in (1, 2, 10):
+        (collection.root / of_revision(OPEN, revision)).write_bytes(picture(200 + revision))
+    repaired(collection)
+    assert_sound(collection)
+    assert (collection.root / OPEN).read_bytes() == picture(210)
+    assert away(collection, ".strangers") == {of_revision(OPEN, n): picture(200 + n) for n in (1, 2)}
 
 
 def test_images_that_show_a_lost_file_wait_for_it_and_follow(collection: Collection) -> None:

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from d4c_images.collection.findings import Reason
-from d4c_images.collection.repair_decisions import ROW_REASONS, Act, Bytes, FileRole, decide, is_foreign_root, is_root_lost
+from d4c_images.collection.findings import REMEDIES, Reason
+from d4c_images.collection.repair_decisions import (
+    LEDGER_ACTS,
+    ROW_REASONS,
+    Act,
+    Bytes,
+    FileRole,
+    decide,
+    is_foreign_root,
+    is_root_lost,
+)
 
 LOST = (Bytes.GONE, Bytes.WRONG)
 
@@ -91,3 +100,9 @@ def test_when_so_much_is_missing_that_the_root_is_in_doubt(n_missing: int, n_che
 )
 def test_when_so_many_files_are_strangers_that_the_ledger_is_in_doubt(n_strangers: int, n_files: int, is_foreign: bool) -> None:
     assert is_foreign_root(n_strangers, n_files) is is_foreign
+
+
+def test_a_repair_is_no_remedy_for_what_it_only_reports() -> None:
+    reported = {reason for reason, act in LEDGER_ACTS.items() if act in (Act.LEAVE, Act.REFUSE)}
+    assert {Reason.UNREADABLE, Reason.DATABASE_DAMAGED} <= reported
+    assert not [reason for reason in reported if "--repair" in REMEDIES[reason]]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ import pytest
 
 from d4c_images.collection import backup
 from d4c_images.collection.backup import CopyStep
+from d4c_images.durations import show_moment
 from d4c_images.errors import LedgerBusy, LedgerError, LedgerLost
 from d4c_images.ledger.file import backup_folder, backup_note, connect, copying, drafts, identify, owner, replacing, schema
 from d4c_images.ledger.file.reader import open_reader
@@ -171,7 +174,7 @@ def test_on_a_shared_disk_a_run_s_copy_for_readers_is_backed_up_with_its_own_tim
         with ledger.transaction() as db:
             db.execute("INSERT INTO texts (text) VALUES ('later')")
         output = json.loads(collection.call("backup", "backups/", "--json"))
-    assert output["taken_at"] == copied_at
+    assert output["taken_at"] == show_moment(copied_at)
     assert "later" not in texts(collection.folder / output["backup"])
     assert backup.verify(collection.folder / output["backup"], lambda step: None)[1] is not None
 
@@ -471,6 +474,43 @@ def test_a_run_that_was_opening_the_old_ledger_does_not_write_a_log_beside_the_n
     with pytest.raises(LedgerLost, match="replaced while it was opened"):
         connect.open_ledger(collection.ledger)
     assert (collection.folder / "ledger.sqlite-wal").stat().st_size == 0
+
+
+def test_what_gets_the_name_of_a_backup_or_of_the_ledger_is_on_the_disk_before_and_its_name_after(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, rename, replace, fsync = made(collection), Path.rename, Path.replace, os.fsync
+    on_disk: dict[tuple[int, int], object] = {}  # the bytes of a file, the names in a folder, when it was last made durable
+    named: list[Path] = []
+
+    def key(found: os.stat_result) -> tuple[int, int]:
+        return found.st_dev, found.st_ino
+
+    def durable(number: int) -> None:
+        found = os.fstat(number)
+        is_folder = stat.S_ISDIR(found.st_mode)
+        on_disk[key(found)] = set(os.listdir(number)) if is_folder else os.pread(number, found.st_size, 0)
+        fsync(number)
+
+    def named_by(call: Callable[[Path, Path], Path]) -> Callable[[Path, Path], Path]:
+        def watched(old: Path, new: Path) -> Path:
+            if old.name.endswith(drafts.DRAFT_SUFFIX):
+                assert on_disk.get(key(old.stat())) == old.read_bytes(), f"{new.name} has bytes that a power cut would lose"
+                named.append(new.absolute())
+            return call(old, new)
+
+        return watched
+
+    monkeypatch.setattr(os, "fsync", durable)
+    monkeypatch.setattr(Path, "rename", named_by(rename))
+    monkeypatch.setattr(Path, "replace", named_by(replace))
+    collection.call("backup", "backups/second.sqlite")
+    collection.call("restore", path, "--replace")
+    assert [one.name for one in named] == ["second.sqlite.sha256", "second.sqlite", "ledger.sqlite"]
+    for one in named:
+        names_on_disk = on_disk[key(one.parent.stat())]
+        assert isinstance(names_on_disk, set)
+        assert one.name in names_on_disk, f"a power cut would lose the name {one.name}"
 
 
 RESTORE_POINTS = ("restore.copied", "restore.kept", "restore.cleared", "restore.in_place")

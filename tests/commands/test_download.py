@@ -58,9 +58,7 @@ def test_a_run_stores_every_image_with_one_request_each(make: Make, publishers: 
     assert "nothing left to do; 40 images stored" in output
     collection.check_invariants()
     assert counts(collection) == {"success": 40}
-    assert collection.rows("SELECT status, n_images, n_success, count(*) FROM gbif_ids GROUP BY 1, 2, 3") == [
-        ("done", 1, 1, 40)
-    ]
+    assert collection.rows("SELECT status, n_images, n_success, count(*) FROM gbif_ids GROUP BY 1, 2, 3") == [("done", 1, 1, 40)]
     assert (collection.root / "800/000/8000000000-00.jpg").is_file()
     assert "0 images stored" in collection.run("download", *reach(publishers), "--processes", 1), "a second run has nothing to do"
     assert publishers.counters()["requests"] == 40

@@ -234,7 +234,7 @@ def test_where_to_connect_is_written_as_for_curl(text: str, is_taken: bool) -> N
 
 QUIET_ENDS = [
     "status", "hosts --json", "runs", "preflight --offline", "identify http://a.example.org/1.jpg", "export list.csv",
-    "unpack --to out", "hosts pause a.example.org", "job slurm download", "download --help", "--help",
+    "hosts pause a.example.org", "job slurm download", "download --help", "--help",
 ]  # fmt: skip
 
 
@@ -243,6 +243,12 @@ QUIET_ENDS = [
 def test_output_that_nobody_reads_ends_a_command_quietly(place: Path, line: str) -> None:
     done = unread(place, line)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.slow
+def test_copies_are_made_though_nobody_reads_the_summary(place: Path) -> None:
+    done = unread(place, "unpack --to out")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.slow

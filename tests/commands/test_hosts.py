@@ -7,11 +7,13 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from d4c_images.durations import show_moment
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import open_ledger
 from d4c_images.ledger.queue import wishes
@@ -46,7 +48,7 @@ def test_the_list_of_hosts_has_the_one_that_ends_last_first(collection: Collecti
     assert list(lines) == ["b.example.org", "a.example.org"], "the one that ends last first"
     assert lines["a.example.org"]["eta_s"] == 3
     assert 1150 < lines["b.example.org"]["eta_s"] <= 1200
-    assert (lines["b.example.org"]["state"], lines["b.example.org"]["until"]) == ("blocked", until)
+    assert (lines["b.example.org"]["state"], lines["b.example.org"]["until"]) == ("blocked", show_moment(until))
     status = collection.call("status")
     assert "b.example.org finishes last: 20 images in about 19 min" in status or "20 min" in status
     with closing(sqlite3.connect(collection.ledger)) as db, db:
@@ -61,7 +63,7 @@ def test_pause_and_resume_without_a_run(collection: Collection) -> None:
     assert {host: line["state"] for host, line in lines.items()} == {
         "a.example.org": "paused", "b.example.org": "paused", "c.example.net": "waiting"
     }  # fmt: skip
-    assert 7100 < lines["a.example.org"]["until"] - time.time() <= 7201  # rounded up
+    assert 7100 < datetime.fromisoformat(lines["a.example.org"]["until"]).timestamp() - time.time() <= 7201  # rounded up
     assert collection.call("hosts", "pause", "c.example.net") == "pause until resumed: c.example.net\n"
     assert listed(collection)["c.example.net"]["until"] is None
     assert "paused" in collection.call("status")

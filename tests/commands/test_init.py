@@ -52,14 +52,17 @@ def init(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 @pytest.mark.parametrize(
     "data",
-    thinned([
-        table([ONE, TWO, THREE]),
-        b"\xef\xbb\xbf" + table([ONE, TWO, THREE]),
-        table([ONE, TWO, THREE]).replace(b"\n", b"\r\n"),
-        table([ONE, TWO, THREE]).removesuffix(b"\n"),
-        table([ONE, TWO, THREE]).replace(b"\n", b"\r\n").removesuffix(b"\n"),
-        b"\xef\xbb\xbf" + table([ONE, TWO, THREE]).replace(b"\n", b"\r\n").removesuffix(b"\r\n"),
-    ], 3),
+    thinned(
+        [
+            table([ONE, TWO, THREE]),
+            b"\xef\xbb\xbf" + table([ONE, TWO, THREE]),
+            table([ONE, TWO, THREE]).replace(b"\n", b"\r\n"),
+            table([ONE, TWO, THREE]).removesuffix(b"\n"),
+            table([ONE, TWO, THREE]).replace(b"\n", b"\r\n").removesuffix(b"\n"),
+            b"\xef\xbb\xbf" + table([ONE, TWO, THREE]).replace(b"\n", b"\r\n").removesuffix(b"\r\n"),
+        ],
+        3,
+    ),
     ids=["plain", "byte order mark", "CRLF", "no last line feed", "CR at the end", "all at once"],
 )
 @pytest.mark.parametrize("limit", [None, 1, 2])
@@ -327,6 +330,20 @@ def test_reset_takes_an_answer(answer: str, kept: int, init: Init, tmp_path: Pat
     code, _, complaint = init(two, "--reset")
     assert (code, "nothing was deleted" in complaint) == ((0, False) if kept else (1, True))
     assert ask(tmp_path / "ledger.sqlite", URLS) == ALL_THREE[kept : kept + 1]
+
+
+def test_reset_takes_ctrl_d_for_a_no(init: Init, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = (bare(tmp_path / f"{name}.txt", [line]) for name, line in (("one", ONE), ("two", TWO)))
+    init(one)
+
+    def ctrl_d(prompt: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", ctrl_d)
+    code, _, complaint = init(two, "--reset")
+    assert (code, complaint) == (1, "d4c-images: nothing was deleted\n")
+    assert ask(tmp_path / "ledger.sqlite", URLS) == ALL_THREE[:1]
 
 
 def test_reset_without_a_ledger_is_init(init: Init, tmp_path: Path) -> None:

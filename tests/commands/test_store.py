@@ -304,6 +304,26 @@ def test_a_damaged_file_keeps_the_old_root(collection: Collection) -> None:
     assert "1 image copied" in convert(collection, "--to-root", new, "--remove-old")
 
 
+def test_a_copy_that_somebody_has_taken_away_keeps_the_old_root(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    new, images = collection.folder / "new", bodies(collection)
+    rename = system.rename
+
+    def rename_after_a_thief(old: Path, to: Path) -> None:
+        if to == new.absolute() / SAMPLES[3].path:
+            old.unlink()
+        rename(old, to)
+
+    monkeypatch.setattr(system, "rename", rename_after_a_thief)
+    output = convert(collection, "--to-root", new, code=1)
+    assert "1 image left" in output
+    assert "another process has taken its copy" in output
+    assert "is still the image root" in output
+    assert bodies(collection) == images
+    monkeypatch.setattr(system, "rename", rename)
+    assert "1 image copied" in convert(collection, "--to-root", new)
+    assert bodies(at(collection, new)) == images
+
+
 def test_a_copy_that_was_made_by_other_means_is_verified(collection: Collection) -> None:
     new = collection.folder / "new"
     shutil.copytree(collection.root, new)

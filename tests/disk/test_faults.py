@@ -20,7 +20,6 @@ from d4c_images import errors
 from d4c_images.commands import presets
 from d4c_images.errors import EXIT_ERROR, EXIT_USAGE, D4CError, LedgerError, SourceError, StoreError, UsageError
 from d4c_images.ledger.file import connect, owner
-from d4c_images.ledger.file.reader import open_reader
 from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.ledger.queue import wishes
 from d4c_images.runners import pipe_worker
@@ -178,14 +177,6 @@ def test_a_close_that_fails_is_a_store_error_and_leaves_no_partial(tmp_path: Pat
             with pytest.raises(StoreError, match=r"500-00\.1\.part: Disk quota exceeded"):
                 part.abort()
     assert not list(tmp_path.rglob("*.part"))
-
-
-def test_a_check_whose_connection_was_lost_says_why_and_not_that_it_was_closed(tmp_path: Path) -> None:
-    make_ledger(tmp_path / "ledger.sqlite").close()
-    with open_reader(tmp_path / "ledger.sqlite") as reader:  # noqa: SIM117 - what is raised passes the inner one
-        with pytest.raises(LedgerError, match="the reason"), reader.watching(1_000, lambda n: None):  # noqa: PT012
-            reader.close()
-            raise LedgerError("the reason")
 
 
 def test_an_image_root_that_cannot_be_looked_at_is_a_store_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -191,9 +191,7 @@ def test_every_oddity_of_the_field_is_counted_or_admitted(tmp_path: Path) -> Non
     assert summary.admitted + sum(summary.rejects.values()) == summary.rows
     assert summary.notes == {"several_urls": 2, "broken_utf8": 1}
     data = (ROWS / "odd_rows.txt").read_bytes()
-    for row_no, byte_offset, row_start in query(
-        tmp_path / "ledger", "SELECT row_no, byte_offset, row_start FROM rejected_rows"
-    ):
+    for row_no, byte_offset, row_start in query(tmp_path / "ledger", "SELECT row_no, byte_offset, row_start FROM rejected_rows"):
         assert isinstance(row_no, int)
         assert isinstance(byte_offset, int)
         line = data.split(b"\n")[row_no]

@@ -364,9 +364,7 @@ class LedgerMachine(RuleBasedStateMachine):
         for gbif_id, n_success, n_failed in db.execute(TO_COME):
             to_come[gbif_id] = [one + more for one, more in zip(to_come[gbif_id], (0, n_success, n_failed), strict=True)]
         assert deferred.behind(db.execute, -10, 10_000) == to_come.keys()
-        kept = db.execute(
-            "SELECT gbif_id, n_images, n_success, n_failed, status, completed_at FROM gbif_ids ORDER BY 1"
-        ).fetchall()
+        kept = db.execute("SELECT gbif_id, n_images, n_success, n_failed, status, completed_at FROM gbif_ids ORDER BY 1").fetchall()
         for (gbif_id, *counts, status, completed_at), (same_id, *recount, tried) in zip(
             kept, db.execute(RECOUNT_RECORDS).fetchall(), strict=True
         ):

@@ -55,9 +55,7 @@ def test_every_refusal_but_the_named_ones_is_permanent() -> None:
 
 def test_every_server_error_is_transient() -> None:
     verdicts = [judge(reply(code), CodePolicy(), NOW) for code in range(500, 600)]
-    assert {(v.status, v.error_type, v.host_trouble) for v in verdicts} == {
-        (Status.FAILED_TRANSIENT, ErrorType.SERVER_ERROR, True)
-    }
+    assert {(v.status, v.error_type, v.host_trouble) for v in verdicts} == {(Status.FAILED_TRANSIENT, ErrorType.SERVER_ERROR, True)}
     assert [500 + at for at, v in enumerate(verdicts) if not v.try_next] == [503, 509, 529]
 
 

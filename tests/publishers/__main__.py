@@ -22,9 +22,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=0, help="0 (the default) takes a free one")
     parser.add_argument("--cacert", type=Path, help="where to write the CA certificate (default: a temporary file)")
     parser.add_argument("--ready-file", type=Path, help="write the JSON line there too, once connections are taken")
-    parser.add_argument(
-        "--behave", action="append", default=[], metavar="RULE", help="HOST[/GLOB]=BEHAVIOUR[:ARG], see README.md"
-    )
+    parser.add_argument("--behave", action="append", default=[], metavar="RULE", help="HOST[/GLOB]=BEHAVIOUR[:ARG], see README.md")
     parser.add_argument("--behaviours-file", type=Path, help="such rules, one per line")
     parser.add_argument("--demo", action="store_true", help="the rules of the demo (demo.py)")
     parser.add_argument("--latency-ms", type=float, default=0.0, help="added before each answer")

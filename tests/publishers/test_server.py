@@ -275,9 +275,7 @@ def test_redirects_lead_to_an_image(publishers: Publishers, name: str, hops: int
 def test_redirects_that_lead_nowhere(publishers: Publishers) -> None:
     assert Got(publishers, evil("redirect_loop"), follow=True).error == pycurl.E_TOO_MANY_REDIRECTS
     assert Got(publishers, "http://redirect-chain--12.evil.test/photo.jpg", follow=True).error == pycurl.E_TOO_MANY_REDIRECTS
-    locations = {
-        name: Got(publishers, evil(f"redirect_{name}")).header("location") for name in ("to_ftp", "to_file", "nowhere")
-    }
+    locations = {name: Got(publishers, evil(f"redirect_{name}")).header("location") for name in ("to_ftp", "to_file", "nowhere")}
     assert locations == {"to_ftp": "ftp://ftp.example.org/1.jpg", "to_file": "file:///etc/passwd", "nowhere": None}
 
 

@@ -74,9 +74,7 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Publishers of the tests")])
         builder = self._builder(self._name, self._key, _yesterday(), x509.BasicConstraints(ca=True, path_length=0))
-        self._certificate = builder.add_extension(_usage(signs_certificates=True), critical=True).sign(
-            self._key, hashes.SHA256()
-        )
+        self._certificate = builder.add_extension(_usage(signs_certificates=True), critical=True).sign(self._key, hashes.SHA256())
         self.pem = self._certificate.public_bytes(serialization.Encoding.PEM)
 
     def leaf(self, host: str, since: datetime.datetime | None = None) -> bytes:

@@ -31,9 +31,7 @@ def test_the_demo_rows_hold_the_oddities_of_the_field() -> None:
     assert Counter(row["type"] for row in rows)["Sound"] == 3
     with_manifest = {row["gbifID"] for row in rows if row["type"] == "InteractiveResource"}
     assert {row["type"] for row in rows if row["gbifID"] in with_manifest} == {"InteractiveResource", "StillImage"}
-    records_of = {
-        url: {row["gbifID"] for row in rows if row["identifier"] == url} for url in {row["identifier"] for row in rows}
-    }
+    records_of = {url: {row["gbifID"] for row in rows if row["identifier"] == url} for url in {row["identifier"] for row in rows}}
     assert sorted(len(ids) for url, ids in records_of.items() if url and len(ids) > 1) == [3, 5, 5]
     assert Counter(Counter(row["gbifID"] for row in rows).values()) == {1: 328, 2: 53, 3: 9, 4: 1}
 

@@ -55,9 +55,7 @@ def test_lines_are_cut_at_line_feeds_and_nowhere_else(data: bytes, size: int) ->
         here = expected[row_no - 1 : row_no - 1 + block.n_lines]
         assert rows == [line.removesuffix(b"\r").decode(errors="replace") for line in here]
         assert broken == [at for at, line in enumerate(here) if line.decode(errors="replace").encode() != line]
-        assert [data[offset:].startswith(line) for offset, line in zip(block.offsets(), here, strict=False)] == [True] * len(
-            here
-        )
+        assert [data[offset:].startswith(line) for offset, line in zip(block.offsets(), here, strict=False)] == [True] * len(here)
         row_no += block.n_lines
     assert row_no == len(expected) + 1
 

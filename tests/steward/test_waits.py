@@ -148,7 +148,9 @@ PEACE = [
     answer(206, "Retry-After: 600", "Content-Type: image/jpeg", "Content-Range: bytes 0-99/2000", body=JPEG[:100]),
     answer(304, "Retry-After: 600"),
     answer(412, "Retry-After: 600"),
-    answer(200, "Retry-After: 600", "Content-Type: application/json", body=b'{"@context": "http://iiif.io/api/image/2/context.json"}'),
+    answer(
+        200, "Retry-After: 600", "Content-Type: application/json", body=b'{"@context": "http://iiif.io/api/image/2/context.json"}'
+    ),
     answer(302, "Retry-After: 600", "Location: /elsewhere.jpg"),
     answer(429, "Retry-After: 2", "Retry-After: 600"),
     answer(200, "RateLimit-Remaining: 0", "RateLimit-Reset: 600", "Content-Type: image/jpeg", body=JPEG),

@@ -142,9 +142,7 @@ def test_many_writers_never_share_a_shard(tmp_path: Path) -> None:
 # The order of writes (I1).
 
 
-def test_bytes_then_the_end_then_fsync_then_the_folders(
-    store: PackStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bytes_then_the_end_then_fsync_then_the_folders(store: PackStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[str, str]] = []
 
     def watch(what: str, real: Callable[..., int]) -> None:

@@ -62,9 +62,7 @@ LEFT_OUT = {"runs", "run_ends", "owner", "ledger_migrations", "verifications"}
 def dump(path: Path) -> dict[str, list[tuple[object, ...]]]:
     """Every row of every table."""
     with sqlite3.connect(path) as db:
-        tables = {
-            name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'")
-        }
+        tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'")}
         assert tables - LEFT_OUT == set(QUERIES), "a table that is not compared"
         rows = {table: db.execute(query).fetchall() for table, query in QUERIES.items()}
     db.close()

@@ -122,9 +122,7 @@ class Collection:
     def files(self) -> set[str]:
         """Everything under the root that wears a final name."""
         return {
-            str(path.relative_to(self.root))
-            for path in self.root.rglob("*")
-            if path.is_file() and not path.name.startswith(".")
+            str(path.relative_to(self.root)) for path in self.root.rglob("*") if path.is_file() and not path.name.startswith(".")
         }
 
     def body(self, path: Any, offset: Any, size: Any) -> bytes:

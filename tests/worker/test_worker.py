@@ -345,9 +345,7 @@ def test_a_lane_never_has_more_connections_than_its_turns_allow(bench: Bench, pu
 
 
 @pytest.mark.parametrize(("most", "n_images", "widest"), [(8, 3, 2), (8, 20, 8), (3, 20, 3)])
-def test_a_lane_grows_by_one_with_each_picture(
-    bench: Bench, publishers: Publishers, most: int, n_images: int, widest: int
-) -> None:
+def test_a_lane_grows_by_one_with_each_picture(bench: Bench, publishers: Publishers, most: int, n_images: int, widest: int) -> None:
     """1, 2, 4, 8: each round twice as many, up to what the turn allows; the next turn finds the lane as wide as it was."""
     publishers.behave(f"{HOST}=slow_first_byte:0.05")
     bench.outcomes(turn([claim(number) for number in range(n_images)], connections=most, at_first=1))

@@ -33,7 +33,9 @@ RULE = Rule(
     source="https://handbook.arctosdb.org (media); https://github.com/gbif/portal-feedback/issues/5883 (what comes without ?open)",
     examples=(
         Example("http://arctos.database.museum/media/10674456?open", "arctos:10674456"),
-        Example("https://arctos.database.museum/media/10520962", "arctos:10520962", "https://arctos.database.museum/media/10520962?open"),
+        Example(
+            "https://arctos.database.museum/media/10520962", "arctos:10520962", "https://arctos.database.museum/media/10520962?open"
+        ),
         Example(
             "http://arctos.database.museum/MediaSearch.cfm?collection_object_id=28037366",
             "http://arctos.database.museum/MediaSearch.cfm?collection_object_id=28037366",

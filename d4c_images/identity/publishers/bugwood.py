@@ -44,7 +44,9 @@ RULE = Rule(
             "http://www.forestryimages.org/images/1536x1024/5558367.jpg",
         ),
         Example(f"{_IMAGES}/1536x1024/5377064.jpg", "bugwood:5377064"),
-        Example("https://www.invasive.org/browse/detail.cfm?imgnum=5377064", "https://www.invasive.org/browse/detail.cfm?imgnum=5377064"),
+        Example(
+            "https://www.invasive.org/browse/detail.cfm?imgnum=5377064", "https://www.invasive.org/browse/detail.cfm?imgnum=5377064"
+        ),
     ),
     traps=(
         (f"{_IMAGES}/768x512/5573033.jpg", f"{_IMAGES}/768x512/5573034.jpg"),

@@ -48,9 +48,7 @@ RULE = Rule(
         Example(f"{_LEAF}?dl=0", "dropbox:s/4kq3l1yqz0d7v2m/leaf%201.jpg", f"{_LEAF}?dl=1"),
         Example(_LEAF, "dropbox:s/4kq3l1yqz0d7v2m/leaf%201.jpg", f"{_LEAF}?dl=1"),
         Example(f"{_LEAF}?raw=1", "dropbox:s/4kq3l1yqz0d7v2m/leaf%201.jpg"),
-        Example(
-            "https://dl.dropboxusercontent.com/s/4kq3l1yqz0d7v2m/leaf%201.jpg", "dropbox:s/4kq3l1yqz0d7v2m/leaf%201.jpg"
-        ),
+        Example("https://dl.dropboxusercontent.com/s/4kq3l1yqz0d7v2m/leaf%201.jpg", "dropbox:s/4kq3l1yqz0d7v2m/leaf%201.jpg"),
         Example(
             f"{_NEW}?rlkey=o5n2ab&st=x1&dl=0",
             "dropbox:scl/fi/4kq3l1yqz0d7v2mabcdef/leaf.jpg",

@@ -44,9 +44,7 @@ RULE = Rule(
     hosts=frozenset({"medialib.naturalis.nl", "images.naturalis.nl"}),
     match=_VARIANTS.match,
     rank=_VARIANTS.rank,
-    shortcuts=(
-        Shortcut(f"{_MEDIA}/", r"([A-Za-z0-9][A-Za-z0-9_.-]*)/format/(?:master|large)/?", "", "medialib.naturalis.nl"),
-    ),
+    shortcuts=(Shortcut(f"{_MEDIA}/", r"([A-Za-z0-9][A-Za-z0-9_.-]*)/format/(?:master|large)/?", "", "medialib.naturalis.nl"),),
     source="https://github.com/naturalis/nba-docs (multimedia); https://github.com/naturalis/linnaeus_ng (original, thumb, WxH)",
     examples=(
         Example(f"{_MEDIA}/WAG.1530197/format/large", "naturalis:WAG.1530197"),

@@ -85,7 +85,10 @@ RULE = Rule(
             "https://collections.nmnh.si.edu/services/media.php?env=mammals&irn=10396971",
             "https://collections.nmnh.si.edu/services/media.php?env=birds&irn=10396971",
         ),
-        ("http://collections.nmnh.si.edu/media/index.php?irn=11565320", "http://collections.nmnh.si.edu/media/index.php?irn=11565321"),
+        (
+            "http://collections.nmnh.si.edu/media/index.php?irn=11565320",
+            "http://collections.nmnh.si.edu/media/index.php?irn=11565321",
+        ),
         ("https://collections.nmnh.si.edu/media/?i=11565320", "https://collections.nmnh.si.edu/media/?irn=11565320"),
         ("https://collections.nmnh.si.edu/media/?i=1529703&h=500", "https://collections.nmnh.si.edu/media/?i=1529703&page=2&h=500"),
     ),

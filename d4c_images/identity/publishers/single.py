@@ -139,7 +139,9 @@ RULE = Rule(
         _row("https://d2seqvvyy3b8p2.cloudfront.net/40ab8e7cdddbe3e78a581b84efa4e893.jpg"),
         _row("http://fm-digital-assets.fieldmuseum.org/672/422/28936_Menacanthus_campephili_PT_v_IN.jpg"),
         _row("https://fm-digital-assets.fieldmuseum.org/672/422/28936_Menacanthus_campephili_PT_v_IN.jpg"),
-        _row("http://fm-digital-assets.fieldmuseum.org/155/820/Trichobius%20parasparsus%20Male%20Slide%20Venezuela%20SVP9390%20HT.jpg"),
+        _row(
+            "http://fm-digital-assets.fieldmuseum.org/155/820/Trichobius%20parasparsus%20Male%20Slide%20Venezuela%20SVP9390%20HT.jpg"
+        ),
         _row("https://mm.fieldmuseum.org/00a1388e-bc5c-46f2-ab3f-d5b7ce4d6655"),
         _row("https://monarch.calacademy.org/mnt/target-images/CASTYPE/00001/CASTYPE1503_h.jpg"),
         Example("http://specimens.kew.org/herbarium/K001000794", "http://specimens.kew.org/herbarium/K001000794"),

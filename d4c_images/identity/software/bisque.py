@@ -68,6 +68,9 @@ RULE = Rule(
         (f"{_BOVARY}?format=jpeg", f"{_BOVARY}?rotate=90&format=jpeg"),
         (f"{_BOVARY}?format=jpeg", f"{_BOVARY}?roi=1,1,100,100&format=jpeg"),
         (f"{_BOVARY}?format=jpeg", f"{_BOVARY}?slice=,,2,1&format=jpeg"),
-        (f"{_BOVARY}?thumbnail=225,225", "http://bovary.iplantcollaborative.org/image_service/image/00-htVoJoFMJJj9sJ4JBfhhkR?thumbnail=225,225"),
+        (
+            f"{_BOVARY}?thumbnail=225,225",
+            "http://bovary.iplantcollaborative.org/image_service/image/00-htVoJoFMJJj9sJ4JBfhhkR?thumbnail=225,225",
+        ),
     ),
 )

@@ -63,9 +63,7 @@ RULE = Rule(
     examples=(
         Example(_FIELD, "emu:emuweb.fieldmuseum.org/web/objects/common/60385"),
         Example(f"{_FIELD}&thumb=yes", "emu:emuweb.fieldmuseum.org/web/objects/common/60385", _FIELD),
-        Example(
-            f"{_MANCHESTER}&size=190x157&format=jpg", "emu:images.manchester.gov.uk/web/objects/common/47834", _MANCHESTER
-        ),
+        Example(f"{_MANCHESTER}&size=190x157&format=jpg", "emu:images.manchester.gov.uk/web/objects/common/47834", _MANCHESTER),
         Example(
             "http://plantnet.rbgsyd.nsw.gov.au/emuwebnswlive/objects/common/webmedia.php?irn=79359&reftable=ebibliography",
             "http://plantnet.rbgsyd.nsw.gov.au/emuwebnswlive/objects/common/webmedia.php?irn=79359&reftable=ebibliography",

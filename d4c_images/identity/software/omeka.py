@@ -44,9 +44,7 @@ RULE = Rule(
             "omeka:blacklib1969.swarthmore.edu/files/1db37712ad7c32467bfefa24de41c804",
             f"{_CLASSIC}/original/{_CLASSIC_FILE}",
         ),
-        Example(
-            f"{_CLASSIC}/original/{_CLASSIC_FILE}", "omeka:blacklib1969.swarthmore.edu/files/1db37712ad7c32467bfefa24de41c804"
-        ),
+        Example(f"{_CLASSIC}/original/{_CLASSIC_FILE}", "omeka:blacklib1969.swarthmore.edu/files/1db37712ad7c32467bfefa24de41c804"),
         Example(
             f"{_S}/large/{_S_FILE}.jpg",
             f"omeka:collections.example.edu/omeka-s/files/{_S_FILE}",

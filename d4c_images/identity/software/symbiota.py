@@ -18,9 +18,7 @@ from d4c_images.identity.rule import Example, Rule, SuffixSizes, Variants
 NAME = "symbiota"
 VERSION = 1
 
-_SIZES = SuffixSizes(
-    folder=r"(?:/[^/]*)*", sizes=(("_orig",), ("_lg",), ("",), ("_web", "_med"), ("_tn", "_thumb")), derived=""
-)
+_SIZES = SuffixSizes(folder=r"(?:/[^/]*)*", sizes=(("_orig",), ("_lg",), ("",), ("_web", "_med"), ("_tn", "_thumb")), derived="")
 _VARIANTS = Variants(NAME, VERSION, _SIZES.read)
 _ARIZONA = "/db.herbarium.arizona.edu/images/"
 _PORTALS = frozenset(

@@ -14,9 +14,7 @@ NAME = "wordpress"
 VERSION = 1
 
 _SIZE = r"-(scaled|[1-9][0-9]{1,3}x[1-9][0-9]{1,3})"
-_UPLOAD = re.compile(
-    rf"((?:/[^/?]+)*/wp-content/uploads/(?:[^/?]+/)*[^/?]+?)(?:{_SIZE})?(\.(?i:jpe?g|png|gif|webp))"
-).fullmatch
+_UPLOAD = re.compile(rf"((?:/[^/?]+)*/wp-content/uploads/(?:[^/?]+/)*[^/?]+?)(?:{_SIZE})?(\.(?i:jpe?g|png|gif|webp))").fullmatch
 _SIZE_AT_END = re.compile(rf"{_SIZE}\Z")
 _SCALED = 2560  # pixels of the longer edge; the original of a bigger upload stays next to it
 

@@ -167,9 +167,7 @@ class Records:
         tally.record(self._staged.insert(INSERT_NEW, [column[in_line] for column in part]), RecordStatus.PENDING)
         tally.write(db)
 
-    def _look_at(
-        self, arrivals: Arrivals, spans: Sequence[range], image_nos: Numbers, records: dict[int, _Record]
-    ) -> list[int]:
+    def _look_at(self, arrivals: Arrivals, spans: Sequence[range], image_nos: Numbers, records: dict[int, _Record]) -> list[int]:
         """Records that are known, or that show a known image. Returns the positions whose link breaks the run."""
         old_images = set(arrivals.old_images)
         gbif_ids: list[int] = arrivals.gbif_ids[[span[0] for span in spans]].tolist()
@@ -239,9 +237,7 @@ def _all_repeated(arrivals: Arrivals, counts: Numbers) -> npt.NDArray[np.bool_]:
     return all_are
 
 
-def _is_single_and_unknown(
-    gbif_ids: Numbers, among: npt.NDArray[np.bool_], known: Mapping[int, _Record]
-) -> npt.NDArray[np.bool_]:
+def _is_single_and_unknown(gbif_ids: Numbers, among: npt.NDArray[np.bool_], known: Mapping[int, _Record]) -> npt.NDArray[np.bool_]:
     """Which of `among` stand for an unknown record that occurs there only once."""
     result = np.zeros(len(gbif_ids), bool)
     ids, places, times = np.unique(gbif_ids[among], return_inverse=True, return_counts=True)

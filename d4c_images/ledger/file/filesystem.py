@@ -134,9 +134,7 @@ class Reservation:
         """Raises `LedgerBusy`, naming host, pid and job, while another living process has it (`liveness.await_end`)."""
         self._path = path
         self._file = reservation_of(path)
-        self._mine = LedgerHolder(
-            uuid.uuid4().hex, command, process.host, process.pid, process.started, process.job_id, now, now
-        )
+        self._mine = LedgerHolder(uuid.uuid4().hex, command, process.host, process.pid, process.started, process.job_id, now, now)
         self._dead = await_end(lambda: holder(path), process, path, patience)
         if self._file.exists():
             self._put_aside(self._dead)

@@ -10,13 +10,13 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
-from d4c_images.errors import D4CError, LedgerError, LedgerUnusable, UsageError, of_a_named_path
+from d4c_images.errors import LedgerError, LedgerUnusable, UsageError, of_a_named_path
 from d4c_images.ledger.file import filesystem, identify, liveness, migrations, schema, snapshot
 from d4c_images.ledger.file.connect import explain
 
@@ -132,30 +132,12 @@ class Reader:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
 
-    @contextmanager
-    def watching(self, instructions: int, alive: Callable[[int], None]) -> Iterator[None]:
-        """Call `alive` each time SQLite has run that many instructions, with how often so far. What it raises ends the block."""
-        n_calls = 0
-        raised: list[D4CError] = []
-
-        def on_progress() -> int:
-            nonlocal n_calls
-            n_calls += 1
-            try:
-                alive(n_calls)
-            except D4CError as error:
-                raised.append(error)
-            return len(raised)
-
-        connection = self._connected()
-        connection.set_progress_handler(on_progress, instructions)
-        try:
-            yield
-        except LedgerError as error:
-            raise raised[0] if raised else error from None
-        finally:
-            if self._connection is connection:  # it is closed after a transient error
-                connection.set_progress_handler(None, 0)
+    def interrupt(self) -> None:
+        """From another thread: what is being read here ends with a `LedgerError`."""
+        connection = self._connection
+        if connection is not None:
+            with suppress(sqlite3.ProgrammingError):  # closed meanwhile
+                connection.interrupt()
 
     def version(self) -> int:
         """Of the ledger's schema."""

@@ -20,7 +20,8 @@ def _of(table: str, key: str, columns: str) -> str:
     """Cells of the row of `table` that a row of labels shares with others. Each is a subquery of its own: a view of one table
     costs nothing if its columns are not wanted, and SQLite can flatten it into a LEFT JOIN."""
     return ",\n       ".join(
-        f"(SELECT {column} FROM {table} AS s WHERE s.{key} = l.{key}) AS {column}" for column in columns.split()  # noqa: S608
+        f"(SELECT {column} FROM {table} AS s WHERE s.{key} = l.{key}) AS {column}"  # noqa: S608
+        for column in columns.split()
     )
 
 

@@ -7,7 +7,7 @@ statement, or inside `Reader.at_one_moment` by a function of this module.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from d4c_images.durations import counted
@@ -18,7 +18,6 @@ from d4c_images.ledger.rows.named import BY_NAME, FileName
 from d4c_images.ledger.rows.recount import recount_one
 
 AUDIT_STEP_ROWS = 5_000
-WATCH_INSTRUCTIONS = 1_000_000
 
 SUCCESSES = """
 SELECT image_id, file_path, file_offset, file_size, sha256, error_type FROM image_rows
@@ -78,14 +77,9 @@ class NamedImage:
         return self.is_former or (self.status == "success" and (self.path, self.offset) == (path, offset))
 
 
-def database_errors(ledger: Reader, alive: Callable[[int], None] = lambda _: None, *, full: bool) -> list[str]:
-    """What SQLite finds wrong with the file itself; empty if nothing.
-
-    One statement, which reads the whole file twice. `alive` is called often during the second pass, over the rows; what it raises
-    ends the statement.
-    """
-    with ledger.watching(WATCH_INSTRUCTIONS, alive):
-        rows = ledger.rows("PRAGMA integrity_check" if full else "PRAGMA quick_check")
+def database_errors(ledger: Reader, *, full: bool) -> list[str]:
+    """What SQLite finds wrong with the file itself; empty if nothing. One statement, which reads the whole file twice."""
+    rows = ledger.rows("PRAGMA integrity_check" if full else "PRAGMA quick_check")
     return [] if rows == [("ok",)] else [row[0] for row in rows]
 
 

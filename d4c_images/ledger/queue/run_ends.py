@@ -71,8 +71,7 @@ def began_early(ledger: Ledger, command: str, job_id: str) -> bool:
     """Whether this round and the previous one started well before the time requested from the scheduler."""
     rounds = ledger.connection.execute(BEGINNINGS, (command, job_id, ledger.run_id)).fetchall()
     return len(rounds) == 3 and all(
-        wished_at is not None and began_at < wished_at - EARLY_S
-        for (began_at, _), (_, wished_at) in pairwise(rounds)
+        wished_at is not None and began_at < wished_at - EARLY_S for (began_at, _), (_, wished_at) in pairwise(rounds)
     )
 
 

@@ -70,6 +70,8 @@ DELETE FROM tallies WHERE host_id > ? AND host_id <= ? AND NOT EXISTS (
     SELECT 1 FROM recounted_tallies AS r
     WHERE r.host_id = tallies.host_id AND r.status = tallies.status AND r.error_type = tallies.error_type)
 """
+
+
 class RecordChanges:
     """What one transaction changes in the records' counts.
 

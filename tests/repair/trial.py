@@ -86,7 +86,7 @@ def copy_of(template: Path, folder: Path, dice: random.Random) -> Trial:
     """As if the download had been made there: a ledger knows its image root by its path and inode."""
     shutil.copytree(template, folder)
     trial = Trial(folder, dice)
-    if trial.collection.root.exists():
+    if trial.ledger.exists() and trial.collection.root.exists():
         place, inode = trial.collection.root, trial.collection.root.stat().st_ino
         trial.collection.sql(MOVED_ROOT.format(place=place, inode=inode))
     return trial

@@ -3,7 +3,7 @@
 .DEFAULT_GOAL = help
 .PHONY: help run test test-fast test-system test-sge test-but-sge lint docs picture new-publisher lock clean
 .PHONY: bench-ingest bench-fetch bench-publishers bench-race bench-cpu bench-makespan bench-scale bench-check bench-soak
-.PHONY: campaign-weeks campaign-damage campaign-mutants campaign-disk-faults campaign-repair
+.PHONY: campaign-weeks campaign-damage campaign-mutants campaign-disk-faults campaign-repair campaign-healthy
 
 BIN = .venv/bin
 # Half of what a test does is to wait for a socket or a process.
@@ -100,6 +100,10 @@ campaign-damage: $(DEV_READY)
 ## 300 kills of the commands that back up, restore and copy (tests/repair/README.md)
 campaign-repair: $(DEV_READY)
 	$(BIN)/python -m tests.repair
+
+## checks of 200,000 healthy images beside a download: nothing may be found (tests/healthy/README.md)
+campaign-healthy: $(DEV_READY)
+	$(BIN)/python -m tests.healthy
 
 ## small faults in the program, and how many of them the tests notice (tests/mutants/README.md)
 campaign-mutants: $(DEV_READY)

@@ -13,7 +13,7 @@ from typing import Self
 
 from d4c_images.collection.findings import CheckProgress
 from d4c_images.errors import D4CError
-from d4c_images.ledger.file.reader import Reader, open_reader
+from d4c_images.ledger.file.reader import Reader
 from d4c_images.ledger.file.snapshot import snapshot_of
 from d4c_images.ledger.questions import audit
 
@@ -26,7 +26,7 @@ class DatabaseCheck:
     """A context manager: begins the check, and interrupts it if the block ends earlier."""
 
     def __init__(self, ledger: Reader, *, full: bool) -> None:
-        self._path, self._full = ledger.path, full
+        self._ledger, self._full = ledger, full
         self._n_mb = PASSES * _size_of(ledger) // MB
         self._reader: Reader | None = None
         self._lines: list[str] = []
@@ -68,7 +68,7 @@ class DatabaseCheck:
 
     def _run(self) -> None:
         try:
-            with open_reader(self._path) as self._reader:
+            with self._ledger.another() as self._reader:
                 self._lines = audit.database_errors(self._reader, full=self._full)
         except D4CError as error:
             self._error = error

@@ -26,7 +26,7 @@ from d4c_images.stores.reading import sha256_at, size_at
 
 MOST_STRAYS = 200_000
 MOST_STRAYS_OF_A_SIZE = 16
-MOST_SHARDS = 4
+MOST_SAMPLES = 200_000  # of all remembered shards; one that has more is remembered alone
 
 
 class Examined(NamedTuple):
@@ -138,15 +138,15 @@ class Strays:
     _sha256_of: dict[str, bytes] = field(default_factory=dict)
 
     def learn(self, findings: Iterable[Finding]) -> None:
-        """Take in stray files, as long as they are few enough to be remembered."""
-        for n, finding in enumerate(findings):
-            if n == MOST_STRAYS:
-                self._by_size.clear()
-                self._size_of.clear()
-                return
+        """Take in stray files, as long as they are few enough to be remembered: of more, none is."""
+        for finding in findings:
             self._add(finding.subject, finding.image_id)
             if finding.image_id is not None:  # moved away by a repair that was killed
                 self._add(f"{DAMAGED_FOLDER}/{finding.subject}", None)
+            if len(self._size_of) > MOST_STRAYS:
+                for remembered in (self._by_size, self._size_of, self._image_of):
+                    remembered.clear()
+                return
 
     def find(self, ask: Ask, size_bytes: int | None, sha256: bytes | None) -> str | None:
         """A stray file with these bytes, which no row needs."""
@@ -197,10 +197,11 @@ class Strays:
 
 
 class ShardContents:
-    """What is in shards, by their own headers: one pass over each, and a few are remembered."""
+    """What is in shards, by their own headers: one pass over each, and some are remembered."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._n_samples: dict[str, int] = {}  # of the remembered shards
         self._shards: OrderedDict[str, dict[tuple[int, int], list[tuple[int, int]]]] = OrderedDict()
 
     def find(self, lost: LostFile) -> int | None:
@@ -223,7 +224,7 @@ class ShardContents:
             with (self._root / path).open("rb", buffering=0) as file:
                 for sample in shard.samples(file.fileno(), 0, file.seek(0, 2)):
                     found[numbers_of(sample.stem)[:2]].append((sample.offset, sample.size_bytes))
-            self._shards[path] = dict(found)
-            if len(self._shards) > MOST_SHARDS:
-                self._shards.popitem(last=False)
+            self._shards[path], self._n_samples[path] = dict(found), sum(map(len, found.values()))
+            while len(self._shards) > 1 and sum(self._n_samples.values()) > MOST_SAMPLES:
+                del self._n_samples[self._shards.popitem(last=False)[0]]
         return self._shards[path]

@@ -148,7 +148,7 @@ complete -c d4c-images -n '__d4c_images_runs check' -l part -x -d 'check only pa
 complete -c d4c-images -n '__d4c_images_runs check' -l full -d 'run SQLite\'s full integrity check instead of the quick one'
 complete -c d4c-images -n '__d4c_images_runs check' -l ledger-only -d 'check only the database, its counters and records, no files; also reports row counts'
 complete -c d4c-images -n '__d4c_images_runs check' -l ignore -x -d 'ignore files whose name matches PATTERN (*, ?, [...]), or whose path below the image root does if it has a slash; \'NAME/\' is a folder with everything in it. Repeatable. Files such as .DS_Store, Thumbs.db, .nfs* and @eaDir always are'
-complete -c d4c-images -n '__d4c_images_runs check' -l processes -x -d 'number of processes that look at files (default: one per core granted by the scheduler)'
+complete -c d4c-images -n '__d4c_images_runs check' -l processes -x -d 'number of processes that look at files (default: one per core granted by the scheduler; without --decode, at most 8)'
 complete -c d4c-images -n '__d4c_images_runs check' -l restart -d 'start over instead of resuming an interrupted check'
 complete -c d4c-images -n '__d4c_images_runs check' -l summary -d 'check nothing: join the results of the last check\'s parts'
 complete -c d4c-images -n '__d4c_images_runs check' -l json -d 'print JSON Lines: an object for each finding, then the summary'

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,3 +142,28 @@ def test_progress_counts_only_what_this_thread_reads(ledger: Path, monkeypatch: 
         assert database.wait(PATIENCE_S)
         assert database.progress().done == database.progress().total == 2 * ledger.stat().st_size
     assert after.done - before.done < 50 * ledger.stat().st_size
+
+
+WRITES = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+db.execute("INSERT INTO texts (text) VALUES (?)", (sys.argv[2],))
+db.commit()
+db.close()
+"""
+
+
+def write(ledger: Path, text: str) -> None:
+    """In a process that has no other connection: as a download does when it ends."""
+    subprocess.run([sys.executable, "-c", WRITES, str(ledger), text], check=True, timeout=PATIENCE_S)
+
+
+def test_a_writer_that_ends_leaves_the_log_that_the_check_reads(ledger: Path) -> None:
+    with open_reader(ledger) as reader:
+        with DatabaseCheck(reader, full=False) as database:
+            assert database.wait(PATIENCE_S)
+            assert database.errors() == []
+        for text in ("while it reads", "and again"):
+            write(ledger, text)
+            assert ledger.with_name(f"{ledger.name}-wal").exists()
+            assert reader.rows("SELECT count(*) FROM texts WHERE text = ?", (text,)) == [(1,)]

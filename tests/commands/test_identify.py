@@ -16,6 +16,7 @@ from d4c_images.model import RejectReason
 from d4c_images.report.identities import IdentitySurvey
 from d4c_images.report.reject_reasons import IN_WORDS
 from d4c_images.sources.identifiers import identifier_cells
+from tests.support.archives import OCCURRENCES, SIMPLE, meta, table
 from tests.support.tabular import rows
 
 ROWS = Path(__file__).parents[1] / "rows"
@@ -159,6 +160,17 @@ def test_any_table_is_read(text: str, wanted: list[tuple[str, str]], tmp_path: P
     path = tmp_path / "table.txt"
     path.write_text(text, encoding="utf-8", newline="")
     assert [(cell.record, cell.text) for cell in identifier_cells(path)] == wanted
+
+
+def test_the_first_row_of_a_table_without_a_header_is_whole(tmp_path: Path) -> None:
+    path, element = tmp_path / "a.zip", table(["identifier"], "media.txt", SIMPLE, header_lines=0)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("meta.xml", meta(OCCURRENCES, element))
+        archive.writestr("media.txt", "17,http://a.org/1.jpg\n18,http://a.org/2.jpg\n")
+        archive.writestr("occurrence.txt", "id\n")
+    assert [(cell.record, cell.text) for cell in identifier_cells(path)] == [
+        ("17", "http://a.org/1.jpg"), ("18", "http://a.org/2.jpg")
+    ]  # fmt: skip
 
 
 def test_what_is_no_table_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

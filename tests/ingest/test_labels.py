@@ -279,6 +279,10 @@ def test_init_says_what_it_could_not_read(tmp_path: Path, init: Init) -> None:
         (None,), (None,), (5.0,), (None,)
     ]  # fmt: skip
     assert ask(tmp_path / "ledger.sqlite", "SELECT note, n FROM note_counts") == [("decimal_latitude_unreadable", 2)]
+    of_labels = ask(
+        tmp_path / "ledger.sqlite", "SELECT rows_admitted, new_images, new_links FROM archives ORDER BY archive_id DESC LIMIT 1"
+    )
+    assert of_labels == [(4, 0, 0)], "labels are no images"
 
 
 # -- how they are stored

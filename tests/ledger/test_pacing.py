@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from d4c_images.ledger.file import connect
+from d4c_images.ledger.file.reader import open_reader
+from d4c_images.ledger.questions import overview
 from d4c_images.ledger.queue import pacing
 from d4c_images.policy.limits import HostLimits
 from d4c_images.policy.pace import HostPace, Speed
@@ -176,6 +178,16 @@ def test_another_end_of_a_pause_takes_the_place_of_the_one_before_and_the_same_i
             pacing.pause_many(db, "a*", 0, 99, STARTED + 10, until)
         assert db.total_changes - before == written, until
         assert set(pauses(ledger).values()) == {math.inf if until is None else int(STARTED) + 50}
+
+
+def test_of_the_hosts_that_are_paused_status_lists_the_first_ones(ledger: connect.Ledger) -> None:
+    """The same ones each time, whichever is resumed first; and none whose pause is over."""
+    with ledger.transaction() as db:
+        for host_id, until in ((5, STARTED + 1), (4, STARTED - 1), (3, None), (2, STARTED + 3), (1, STARTED + 2)):
+            db.execute("UPDATE host_rows SET paused_at = 1, paused_until = ? WHERE host_id = ?", (until, host_id))
+    with open_reader(ledger.path) as reader:
+        assert overview.paused_hosts(reader, STARTED, 3) == (4, NAMES[:3])
+        assert overview.paused_hosts(reader, STARTED, 9) == (4, (*NAMES[:3], NAMES[4]))
 
 
 @pytest.mark.parametrize(("pattern", "glob"), [("a*", "a*"), ("[!a]*", "[^a]*"), ("b?.[0-9]", "b?.[0-9]")])

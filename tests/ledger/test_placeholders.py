@@ -11,13 +11,14 @@ import pytest
 
 from d4c_images.errors import UsageError
 from d4c_images.ledger.queue import mark_placeholders
+from d4c_images.ledger.queue.placeholders import Watch, find
 from d4c_images.ledger.rows.rollup import finalize
 from d4c_images.policy.placeholder_list import PlaceholderEntry, parse_placeholders
 from tests.publishers import pictures
 from tests.publishers.client import Publishers
 from tests.support.downloads import check_sound
 from tests.support.program import Collection, multimedia, reach
-from tests.support.sample_ledger import NOW, SAMPLES, make_ledger
+from tests.support.sample_ledger import HOSTS, NOW, SAMPLES, Sample, make_ledger
 
 PICTURE = pictures.jpeg("none")
 SHA256 = hashlib.sha256(PICTURE).hexdigest()
@@ -192,6 +193,31 @@ def test_an_image_that_shows_anothers_file_goes_with_it(tmp_path: Path) -> None:
     assert marks == [(one,), (other,)]
     assert finalize(ledger, lambda progress: None).corrected == 0
     ledger.close()
+
+
+# Five images of one host, four of them of equal bytes that belong to three records; and the same bytes from another host.
+LOGOS = tuple(
+    Sample(gbif_id, image_no, HOSTS[host], "success", body=body)
+    for gbif_id, image_no, host, body in (
+        (11, 0, 0, b"logo"), (11, 1, 0, b"logo"), (12, 0, 0, b"oak"), (13, 0, 0, b"logo"), (14, 0, 1, b"logo"), (15, 0, 0, b"logo")
+    )
+)  # fmt: skip
+PLACEHOLDERS = "SELECT image_id FROM image_rows WHERE error_type = 'placeholder' ORDER BY 1"
+
+
+def test_bytes_that_come_for_a_third_record_are_marked_with_those_that_came_before(tmp_path: Path) -> None:
+    """However many other images come in between. Another host's are its own business, and several images of a record count once."""
+    with closing(make_ledger(tmp_path / "ledger", LOGOS)) as ledger, ledger.transaction() as db:
+        watch = Watch(db, parse_placeholders(""), 3)
+        assert [watch.look(db, [image_id], NOW).n for image_id in range(1, 7)] == [0, 0, 0, 0, 0, 4]
+        assert db.execute(PLACEHOLDERS).fetchall() == [(1,), (2,), (4,), (6,)]
+
+
+@pytest.mark.parametrize(("min_records", "marked"), [(3, [(1,), (2,), (4,), (6,)]), (4, [])])
+def test_a_search_marks_bytes_of_as_many_records(min_records: int, marked: list[tuple[int]], tmp_path: Path) -> None:
+    with closing(make_ledger(tmp_path / "ledger", LOGOS)) as ledger:
+        assert find(ledger, parse_placeholders(""), min_records, NOW, lambda *_: None) == len(marked)
+        assert ledger.connection.execute(PLACEHOLDERS).fetchall() == marked
 
 
 def test_later_lists_of_placeholders_go_before_earlier_ones() -> None:

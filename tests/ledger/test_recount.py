@@ -660,3 +660,33 @@ def test_a_record_that_is_mended_has_a_date_exactly_where_it_is_done(tmp_path: P
     assert dates[1] == kept
     assert dates[2] is None
     assert dict(db.execute("SELECT gbif_id, status FROM gbif_ids")) == before
+
+
+def test_a_record_whose_only_image_is_gone_is_reported(tmp_path: Path) -> None:
+    make = Maker(tmp_path / "ledger")
+    make.record(1, make.image(1, 0), 1, 1)
+    make.record(2, 1 + make.n_images, 1, 1)
+    make.image(3, 0)  # in the place of record 2's image
+    make.record(3, 2, 1, 1)
+    make.record(4, 99, 1, 1)
+    make.done().close()
+    with open_reader(make.path) as reader:
+        found = [one for step in recount.record_steps(reader.rows, recount.Position()) for one in step.untrue]
+    assert [(one.gbif_id, one.counts.links) for one in found] == [(2, 0), (4, 0)]
+
+
+def test_a_check_says_what_a_counter_holds_and_what_the_rows_do(tmp_path: Path) -> None:
+    make = Maker(tmp_path / "ledger")
+    for gbif_id, state in enumerate((2, 2, 2, 1), 1):
+        make.record(gbif_id, make.image(gbif_id, 0, state), 1, 1)
+    recount_images(make.db)
+    make.db.execute("UPDATE tallies SET n = n + 5, size_bytes = size_bytes + 7 WHERE status = 'failed_permanent'")
+    make.done().close()
+    with open_reader(make.path) as reader:
+        counting = counter_audit.CounterRecount(reader.rows)
+        for _ in counting.steps():
+            pass
+        lines = [line for line in counting.untrue() if "final images" in line]
+    assert lines == [
+        "a.example.org, failed_permanent, no error: images, final images and bytes: counters [8, 3, 7], rows [3, 3, 0]"
+    ]

@@ -8,7 +8,7 @@ from importlib import resources
 import pytest
 
 from d4c_images.errors import UsageError
-from d4c_images.policy.limits import HostLimits, parse_hosts
+from d4c_images.policy.limits import HostLimits, HostTable, LimitBook, parse_hosts
 
 
 def presets_text() -> str:
@@ -52,6 +52,18 @@ def test_hosts_by_name_suffix_and_default() -> None:
     assert table.limits("h.org:8080").connections == 7
     assert table.limits("h.org").connections == 2
     assert table.limits("[2001:db8::1]:8080").connections == 2
+
+
+@pytest.mark.parametrize("order", [("media*.example.org", "m*.example.org"), ("m*.example.org", "media*.example.org")])
+def test_of_two_patterns_of_an_operator_the_more_specific_one_wins(order: tuple[str, str]) -> None:
+    """Whichever was set first: a host would be asked 30 times as often otherwise."""
+    values = {
+        "media*.example.org": {"min_interval_s": 30.0, "connections": 1},
+        "m*.example.org": {"min_interval_s": 1.0, "bytes_per_s": 9.0},
+    }
+    book = LimitBook(HostTable(), HostTable(hosts={name: values[name] for name in order}))
+    assert book.limits("media7.example.org") == HostLimits(connections=1, min_interval_s=30.0, bytes_per_s=9.0)
+    assert book.limits("m7.example.org") == HostLimits(min_interval_s=1.0, bytes_per_s=9.0)
 
 
 def test_a_users_file_wins_value_by_value() -> None:

@@ -161,6 +161,17 @@ def test_sensor_data_makes_it_raw(maker: bytes, extension: str) -> None:
     assert kind_of(look(in_sub)) == (Kind.RAW, extension)
 
 
+@pytest.mark.parametrize(
+    ("compression", "maker", "extension"), [(34713, b"NIKON CORPORATION\0", "nef"), (32767, b"SONY \0", "arw")]
+)
+def test_a_compression_that_only_cameras_use_makes_it_raw_whatever_the_colours_say(
+    compression: int, maker: bytes, extension: str
+) -> None:
+    """A picture of such a file is a preview at best: it must not be stored as a TIFF."""
+    assert kind_of(look(with_maker(maker, {**RGB, 259: (3, 1, compression)}))) == (Kind.RAW, extension)
+    assert kind_of(look(with_maker(maker, {**RGB, 259: (3, 1, 5)}))) == (Kind.IMAGE, "tif"), "LZW"
+
+
 def test_a_directory_beyond_the_head_is_read_from_the_file() -> None:
     far = tiff({**RGB, **DNG}, first=200_000, extra=bytes(100_000))
     assert look(far) == Sniffed(Kind.IMAGE, "image/tiff", "tif", needs_ifd=True)

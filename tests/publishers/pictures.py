@@ -17,6 +17,7 @@ from PIL import Image, ImageCms, ImageDraw
 
 SCENES = 8
 WEBP_BOMB = "524946461a000000574542505650384c0e0000002ffebfff0f071011fd0f4444ff03"
+PROFILE_DATE = struct.pack(">6H", 2026, 1, 1, 0, 0, 0)
 SMALL = (192, 144)  # for the formats that are slow to encode
 
 
@@ -187,7 +188,8 @@ def _jpeg_base(scene: int, size: tuple[int, int], kind: str) -> bytes:
             return saved(picture.convert("CMYK"), "JPEG", quality=85)
         case "icc":
             profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-            return saved(picture, "JPEG", quality=85, icc_profile=profile)
+            at_any_time = profile[:24] + PROFILE_DATE + profile[36:]  # else it has the moment at which it was made
+            return saved(picture, "JPEG", quality=85, icc_profile=at_any_time)
         case "grey":
             return saved(picture.convert("L"), "JPEG", quality=85)
     return saved(picture, "JPEG", quality=85)

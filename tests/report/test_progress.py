@@ -109,6 +109,8 @@ def test_what_only_a_person_holds_back_is_said_as_such() -> None:
     *_, line = logged(replace(paused, now=paused.started_at), paused)
     assert "nothing to do: everything left is paused by hand; 1 host paused by hand (hosts resume)" in line
     assert end_words(paused, Ending.WAITING) == "everything left is paused by hand: 'd4c-images hosts resume NAME' resumes it"
+    done = replace(paused, hosts=(), paused=frozenset(), n_paused=0, n_hosts=0)
+    assert not done.is_all_paused, "a run with nothing left does not wait for a person"
     some = seen(60, 9, 90, 0, paused=frozenset({HOSTS[1]}), n_paused=1, blocked={}, n_blocked=0)
     assert end_words(some, Ending.WAITING) == "all that is left has to wait: 1 host paused by hand (hosts resume)"
 

@@ -19,6 +19,7 @@ from d4c_images.durations import counted
 from d4c_images.errors import D4CError, SourceError, UsageError
 from d4c_images.sources import open_media, path_of
 from d4c_images.sources.encoding import line_end_of
+from d4c_images.sources.layout import by_header
 from tests.conftest import ROWS
 from tests.support import archives
 from tests.support.archives import DWC, OCCURRENCES, SIMPLE, meta, table
@@ -371,6 +372,12 @@ def test_encodings_by_the_names_that_people_give_them(declared: str, encoding: s
 def test_utf_16_may_lack_its_mark(encoding: str, tmp_path: Path) -> None:
     text = f"coreid,identifier,creator\n1,{HOST}/1.jpg,x\n"
     assert read_by(tmp_path, 'encoding="UTF-16"', text, encoding=encoding) == [(f"{HOST}/1.jpg", "x")]
+
+
+def test_columns_of_one_term_are_read_from_left_to_right_with_the_older_namespace_last() -> None:
+    layout = by_header("coreid,dc:type,type,dcterms:type,identifier,Identifier", "utf-8", "media.csv")
+    assert layout is not None
+    assert (layout.cells["type"], layout.cells["identifier"]) == ((2, 3, 1), (4, 5))
 
 
 def test_a_header_that_meta_xml_does_not_mention_is_no_row(tmp_path: Path) -> None:

@@ -28,6 +28,16 @@ def test_the_host_that_ends_last_goes_first() -> None:
     assert agenda.next_at() == 11.0
 
 
+def test_of_hosts_that_are_passed_over_every_second_place_goes_to_the_one_that_waits_longest() -> None:
+    """The other places still go to the hosts that end last: else a long queue would be served in the order of arrival alone."""
+    agenda = Agenda()
+    for number in range(1, 7):
+        add(agenda, number, float(number), least_s=float(10 * number))
+    assert agenda.pop(6.5, may_be_new=True) == 6, "nobody is passed over yet"
+    late = 7.0 + PASSED_OVER_S
+    assert [agenda.pop(late, may_be_new=True) for _ in range(5)] == [5, 1, 4, 2, 3]
+
+
 def test_hosts_that_have_not_answered_wait_for_their_own_room() -> None:
     agenda = Agenda()
     add(agenda, 1, 0.0, 1e6, has_answered=False)

@@ -6,7 +6,8 @@ import heapq
 import itertools
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -606,36 +607,57 @@ def test_redirects_to_a_host_that_is_shut_between_pictures(page: Page) -> None:
         assert blocked_until is None
 
 
-def test_a_page_is_seen_where_the_next_candidate_is_at_another_host() -> None:
-    """The images that were refused go on there at once, and the others wait: better pictures may come."""
+class Refusing(Publisher):
+    """The images that a.org refuses go on at their next candidates, which are all at b.org."""
 
-    class Refusing(Publisher):
-        def _outcome(self, image_id: int, page: Page | None) -> Outcome:
-            outcome = super()._outcome(image_id, page)
-            if page is None or outcome.verdict is None:
-                return outcome
-            refusal = Failure(outcome.verdict, page[0], 0)
-            return replace(outcome, verdict=None, move=Move("b.org", 1, refusal=refusal))
+    def __init__(self, at_a: Callable[[int], Page | None], at_b: Callable[[int], Page | None]) -> None:
+        super().__init__(lambda image_id, when: (at_a if self._is_first else at_b)(image_id))
+        self._is_first = True
 
-    n, n_given = 2_000, 60
-    at_a: Callable[[int, float], Page | None] = lambda image_id, when: PLAIN if n_given < image_id else None  # noqa: E731
-    publisher = Refusing(at_a)
+    def _ask(self, turn: Turn) -> None:
+        self._is_first = turn.host == "a.org"
+        super()._ask(turn)
+
+    def _outcome(self, image_id: int, page: Page | None) -> Outcome:
+        outcome = super()._outcome(image_id, page)
+        if page is None or outcome.verdict is None or not self._is_first:
+            return outcome
+        refusal = Failure(outcome.verdict, page[0], 0)
+        return replace(outcome, verdict=None, move=Move("b.org", 1, refusal=refusal))
+
+
+@contextmanager
+def two_candidates_each(n: int) -> Iterator[connect.Ledger]:
+    """Images whose URLs are at a.org, then at b.org."""
     with ledger_of({"a.org": n}) as ledger:
         with ledger.transaction() as db:
             db.execute("UPDATE image_rows SET urls = urls || char(10) || replace(urls, 'a.org', 'b.org')")
-        ask = publisher._ask
+        yield ledger
 
-        def ask_either(turn: Turn) -> None:
-            publisher.answer = at_a if turn.host == "a.org" else lambda image_id, when: None
-            ask(turn)
 
-        publisher._ask = ask_either  # type: ignore[method-assign]
+def test_a_page_is_seen_where_the_next_candidate_is_at_another_host() -> None:
+    """The images that were refused go on there at once, and the others wait: better pictures may come."""
+    n, n_given = 2_000, 60
+    publisher = Refusing(lambda image_id: PLAIN if n_given < image_id else None, lambda image_id: None)
+    with two_candidates_each(n) as ledger:
         run(ledger, publisher, days=0.5)
         n_moved = counts(ledger)["success"] - n_given
         assert 10 <= n_moved <= 200
         assert counts(ledger) == {"success": n_given + n_moved, "pending": n - n_given - n_moved}
         [(why,)] = ledger.connection.execute("SELECT blocked_why FROM hosts WHERE host = 'a.org'")
         assert "serves one page for different images" in why
+
+
+def test_a_host_without_some_images_is_not_shut_because_their_next_candidates_are_at_a_host_that_is() -> None:
+    """To go on at the next candidate is no redirect."""
+    n, n_given = 1_500, 60
+    publisher = Refusing(lambda image_id: NOT_FOUND if n_given < image_id else None, lambda image_id: PLAIN)
+    with two_candidates_each(n) as ledger:
+        _, heard = run(ledger, publisher, days=0.5)
+        assert any("resume b.org" in why for why in heard.shut)
+        assert not any("resume a.org" in why for why in heard.shut)
+        left = "SELECT count(*) FROM images WHERE host = 'a.org' AND status <> 'success'"
+        assert ledger.connection.execute(left).fetchone() == (0,), "a.org was asked for each of them"
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from d4c_images.ledger.rows import rollup
 from d4c_images.model import Blob, Claim, Move, Orders, Outcome, Report, Status, Turn, Verdict
 from d4c_images.policy.limits import HostTable, parse_hosts
 from d4c_images.policy.pace import BlockPolicy, HostPace, Speed
+from d4c_images.policy.shut_door import UNSIGNED
 from d4c_images.report.progress import summary
 from d4c_images.steward.steward import Steward
 from d4c_images.steward.terms import Died, Drain, Ending, Event, Hurry, Joined, Leaving, Plan, Reported, Snapshot, Watcher
@@ -653,6 +654,30 @@ def test_a_move_of_a_stored_image_waits_as_long_as_the_redirect_has_asked(ledger
     assert min(turn.expires_at - asked[image_id] for image_id, (turn, _) in there.items()) >= 100.5
     assert {(claim.redirect_url, claim.cookies) for _, claim in there.values()} == {("http://c.example.org/", ("pass=1",))}
     assert refetching.n_waiting(ledger.connection.execute) == 0
+
+
+def test_a_host_whose_redirects_lead_to_one_that_nobody_knows_is_asked_no_further() -> None:
+    """What its workers still have of it is taken back: all of it would end at a page, if the other host is a log-in."""
+
+    def to_log_in(claim: Claim) -> Outcome:
+        return Outcome(claim.image_id, move=Move("login.example.org", 0, "http://login.example.org/", 1), requests=1)
+
+    def answer(turn: Turn) -> list[Outcome] | None:
+        return every_second_one(turn) if len(runner.turns) == 1 else None
+
+    def open_turns() -> list[Turn]:
+        return [turn for turn in runner.turns[1:] if turn.host == "a.example.org"]
+
+    def some_are_redirected() -> None:
+        for turn in open_turns():
+            runner.happens(Reported(0, Report(turn.lease_id, tuple(map(to_log_in, turn.claims[:-1])))))
+
+    runner = ByHand(answer)
+    runner.at = {20: some_are_redirected}
+    with ledger_of({"a.example.org": 300}) as ledger:
+        run(ledger, runner, Plan(parse_hosts("[default]\nconnections = 16\n")), patience_s=25.0)
+    assert sum(len(turn.claims) - 1 for turn in open_turns()) >= UNSIGNED
+    assert {lease_id for _, orders in runner.told for lease_id in orders.end} == {turn.lease_id for turn in open_turns()}
 
 
 def test_cookies_of_a_chain_go_along_to_the_next_host_and_no_further(ledger: connect.Ledger) -> None:

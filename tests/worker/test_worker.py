@@ -435,6 +435,11 @@ def test_what_a_server_says_of_its_limit_ends_the_turn(bench: Bench, monkeypatch
     assert 20.0 < done[0].hold_s <= 29.0
 
 
+def test_a_server_that_says_nothing_of_a_wait_gets_none(bench: Bench) -> None:
+    outcomes = bench.outcomes(turn([claim(number) for number in range(3)], connections=1))
+    assert [(status(one), one.hold_s) for one in outcomes.values()] == [((Status.SUCCESS, None), 0.0)] * 3
+
+
 def test_a_pace_that_a_server_asks_for_is_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch, starts: list[float]) -> None:
     monkeypatch.setattr("d4c_images.policy.rate_limits.wish_of", lambda headers, now: Slowdown(0.0, 0.15))
     outcomes = bench.outcomes(turn([claim(number) for number in range(4)], connections=1))

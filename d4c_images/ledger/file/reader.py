@@ -132,6 +132,14 @@ class Reader:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
 
+    def another(self) -> Reader:
+        """A second connection to the same file, for another thread.
+
+        `open_reader` must not be called for it: that opens the file and closes it again, and then the system drops all locks that
+        this process has on it (POSIX). A writer that ends would remove the log that the first connection still reads.
+        """
+        return Reader(self.path, None if self.copied_at is None else self._file)
+
     def interrupt(self) -> None:
         """From another thread: what is being read here ends with a `LedgerError`."""
         connection = self._connection

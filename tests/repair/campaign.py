@@ -93,6 +93,7 @@ class RepairCampaign:
             copy = copy_of(trial.folder, self._folder / "whole", trial.dice)
             copy.kept.update(trial.kept)
             count = copy.folder.with_suffix(".count")
+            count.unlink(missing_ok=True)  # or a shorter number would keep the last digits of the one before
             code = self._call(command, copy, count=count)
             if code != 0:
                 raise Violation(f"{command.name} ends with 0 if nobody kills it, not {code}")

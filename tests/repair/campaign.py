@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.publishers.client import Publishers
-from tests.repair.commands import COMMANDS, Killed, Trial, Violation, copy_of
+from tests.repair.commands import COMMANDS
+from tests.repair.trial import Killed, Trial, Violation, copy_of
 from tests.support.patience import PATIENCE_S
 from tests.support.program import PROGRAM, PROJECT, Collection, multimedia, reach
 
@@ -35,8 +36,8 @@ class RepairCampaign:
 
     def __init__(self, seed: int, folder: Path, say: Callable[[str], None]) -> None:
         self._seed, self._folder, self._say = seed, folder, say
-        self._templates: list[Path] = []
-        self._moments: dict[tuple[str, Path], int] = {}  # things done to files, from begin to end
+        self.templates: list[Path] = []
+        self._moments: dict[tuple[str, Path, str], int] = {}  # things done to files, from begin to end
         self.figures = Figures()
 
     def prepare(self, publishers: Publishers) -> None:
@@ -48,7 +49,7 @@ class RepairCampaign:
             rows = [(FIRST_ID + n * 1_000, f"http://{'abc'[n % 3]}.example.org/{n}.jpg") for n in range(N_IMAGES)]
             collection.load(multimedia(template / "multimedia.txt", rows))
             collection.run("download", *reach(publishers), "--processes", 1, "--store", store)
-            self._templates.append(template)
+            self.templates.append(template)
 
     def run(self, n_kills: int, commands: Sequence[Killed] = COMMANDS) -> Figures:
         number = 0
@@ -59,7 +60,7 @@ class RepairCampaign:
 
     def _try(self, number: int, command: Killed) -> None:
         dice = random.Random(f"{self._seed} {number}")
-        template = self._templates[dice.randrange(len(self._templates))]
+        template = self.templates[dice.randrange(len(self.templates))]
         trial = copy_of(template, self._folder / f"trial-{number}", dice)
         self.figures.trials[command.name] += 1
         moments: list[int] = []
@@ -67,9 +68,10 @@ class RepairCampaign:
             command.prepare(trial)
             most = self._moments_of(command, template, trial)
             for _ in range(dice.randint(1, MOST_KILLS)):
-                moments.append(dice.randint(1, most))
-                if self._call(command, trial, moments[-1]) != -signal.SIGKILL:
+                moment = dice.randint(1, most)
+                if self._call(command, trial, moment) != -signal.SIGKILL:
                     break  # it has done less this time, and has ended
+                moments.append(moment)
                 self.figures.kills[command.name] += 1
                 command.after_kill(trial)
             code = self._call(command, trial)
@@ -86,11 +88,12 @@ class RepairCampaign:
 
     def _moments_of(self, command: Killed, template: Path, trial: Trial) -> int:
         """How many moments the command has, found out on a copy."""
-        key = (command.name, template)
+        key = (command.name, template, trial.kept.get("variant", ""))
         if key not in self._moments:
-            copy = Trial(self._folder / f"whole-{command.name}-{template.name}", trial.dice)
-            shutil.copytree(trial.folder, copy.folder)
+            copy = copy_of(trial.folder, self._folder / "whole", trial.dice)
+            copy.kept.update(trial.kept)
             count = copy.folder.with_suffix(".count")
+            count.unlink(missing_ok=True)  # or a shorter number would keep the last digits of the one before
             code = self._call(command, copy, count=count)
             if code != 0:
                 raise Violation(f"{command.name} ends with 0 if nobody kills it, not {code}")
@@ -99,7 +102,7 @@ class RepairCampaign:
         return self._moments[key]
 
     def _call(self, command: Killed, trial: Trial, kill_at: int | None = None, count: Path | None = None) -> int:
-        words = [*PROGRAM, *command.words(trial), "--ledger", str(trial.ledger)]
+        words = [*PROGRAM[:-1], command.module, *command.words(trial), "--ledger", str(trial.ledger)]
         if command.with_root:
             words += ["--root", str(trial.folder / "images")]
         environ = {

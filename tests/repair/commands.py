@@ -6,82 +6,11 @@ A new command is a new entry of `COMMANDS`; the campaign knows nothing else of i
 from __future__ import annotations
 
 import hashlib
-import random
-import shutil
-import sqlite3
-from collections.abc import Callable, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from d4c_images.collection.backup import verify
-from tests.support.program import Collection
-
-SUFFIXES_OF_LEFTOVERS = (".part", ".d4c-copy", ".probe")
-
-
-class Violation(Exception):
-    """A promise that a killed command has broken."""
-
-
-@dataclass(slots=True)
-class Trial:
-    """A collection in a folder of its own, and what was in it before the command."""
-
-    folder: Path
-    dice: random.Random
-    kept: dict[str, str] = field(default_factory=dict)  # what a command's own checks remember
-
-    @property
-    def collection(self) -> Collection:
-        return Collection(self.folder)
-
-    @property
-    def ledger(self) -> Path:
-        return self.folder / "ledger.sqlite"
-
-    @property
-    def beside(self) -> Path:
-        """Where the command puts what it makes."""
-        return self.folder / "made"
-
-
-@dataclass(frozen=True, slots=True)
-class Killed:
-    """A command of the campaign."""
-
-    name: str
-    prepare: Callable[[Trial], None]
-    words: Callable[[Trial], Sequence[str]]  # without --ledger and --root
-    after_kill: Callable[[Trial], None]  # raises `Violation`
-    at_end: Callable[[Trial], None]
-    with_root: bool = False
-
-
-def must(holds: bool, promise: str) -> None:
-    if not holds:
-        raise Violation(promise)
-
-
-def dump(path: Path, without: tuple[str, ...] = ("runs", "owner", "sqlite_sequence")) -> str:
-    """A digest of all rows of a ledger, except who has written when. Raises `Violation` if it is damaged."""
-    found = hashlib.sha256()
-    try:
-        with closing(sqlite3.connect(path)) as db:
-            must(db.execute("PRAGMA quick_check").fetchall() == [("ok",)], f"{path.name} is sound")
-            names = [row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")]
-            for name in (one for one in names if one not in without):
-                found.update(name.encode())
-                for row in db.execute(f"SELECT * FROM {name}"):
-                    found.update(repr(row).encode())
-    except sqlite3.DatabaseError as error:
-        raise Violation(f"{path.name} is sound ({error})") from error
-    return found.hexdigest()
-
-
-def leftovers(folder: Path) -> list[str]:
-    return [path.name for path in folder.rglob(".*") if path.name.endswith(SUFFIXES_OF_LEFTOVERS)]
-
+from tests.repair import converting, mending
+from tests.repair.trial import Killed, Trial, dump, leftovers, must
 
 # backup -----------------------------------------------------------------------------------------------------------------------
 
@@ -198,9 +127,22 @@ COMMANDS = (
         unpacked_at_end,
         with_root=True,
     ),
+    Killed(
+        "check --repair",
+        mending.prepare,
+        lambda trial: ("check", "--repair", "--yes", "--sha256", "--missing-root-is-lost", "--processes", "1", "--no-progress"),
+        mending.after_kill,
+        mending.at_end,
+        with_root=True,
+        module="tests.repair.in_small_chunks",
+    ),
+    Killed(
+        "store convert",
+        converting.prepare,
+        lambda trial: ("store", "convert", *trial.kept["words"], "--no-progress"),
+        converting.after_kill,
+        converting.at_end,
+        with_root=True,
+        module="tests.repair.in_small_chunks",
+    ),
 )
-
-
-def copy_of(template: Path, folder: Path, dice: random.Random) -> Trial:
-    shutil.copytree(template, folder)
-    return Trial(folder, dice)

@@ -304,7 +304,8 @@ class _Check:
         total = extent.n_records(self.ledger.rows)
         position = Position.of_json(self.at["record"]) if "record" in self.at else Position()
         with SecondReader(self.ledger) as second:
-            for step in recount.record_steps(self.ledger.rows, position, begin=second.begin):
+            begin = second.begin if self.ledger.copied_at is None else None  # a copy goes when its writer ends
+            for step in recount.record_steps(self.ledger.rows, position, begin=begin):
                 self.findings.n_records += step.n_records
                 for record in step.untrue:
                     line = audit.record_trouble(self.ledger, record.gbif_id)

@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Self
 
 from d4c_images.collection.findings import CheckProgress
-from d4c_images.errors import D4CError
 from d4c_images.ledger.file.reader import Reader
 from d4c_images.ledger.file.snapshot import snapshot_of
 from d4c_images.ledger.questions import audit
@@ -55,7 +54,7 @@ class DatabaseCheck:
         return self.is_over
 
     def errors(self) -> list[str]:
-        """What SQLite finds wrong with the file, once it is over; empty if nothing. Raises `LedgerError` if that failed."""
+        """What SQLite finds wrong with the file, once it is over; empty if nothing. Raises what ended it, such as `LedgerError`."""
         if self._error is not None:
             raise self._error
         return self._lines
@@ -70,7 +69,7 @@ class DatabaseCheck:
         try:
             with self._ledger.another() as self._reader:
                 self._lines = audit.database_errors(self._reader, full=self._full)
-        except D4CError as error:
+        except BaseException as error:  # whatever it is, the database must not pass for sound
             self._error = error
 
 

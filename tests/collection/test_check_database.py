@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +19,7 @@ from d4c_images.ledger.file.reader import Reader, open_reader
 from d4c_images.ledger.questions import audit
 from d4c_images.ledger.questions.counter_audit import CounterRecount
 from tests.support.patience import PATIENCE_S
-from tests.support.sample_ledger import make_ledger
+from tests.support.sample_ledger import make_ledger, write_elsewhere
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
 
@@ -85,6 +83,12 @@ def test_a_database_that_cannot_be_read_is_not_called_sound(ledger: Path, monkey
         checked(ledger)
 
 
+def test_a_fault_of_the_program_is_not_called_sound_either(ledger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "database_errors", lambda _, full: [][0])
+    with pytest.raises(IndexError):
+        checked(ledger)
+
+
 def test_a_check_that_is_stopped_does_not_wait_for_the_statement(ledger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = threading.Event()
 
@@ -144,26 +148,12 @@ def test_progress_counts_only_what_this_thread_reads(ledger: Path, monkeypatch: 
     assert after.done - before.done < 50 * ledger.stat().st_size
 
 
-WRITES = """
-import sqlite3, sys
-db = sqlite3.connect(sys.argv[1])
-db.execute("INSERT INTO texts (text) VALUES (?)", (sys.argv[2],))
-db.commit()
-db.close()
-"""
-
-
-def write(ledger: Path, text: str) -> None:
-    """In a process that has no other connection: as a download does when it ends."""
-    subprocess.run([sys.executable, "-c", WRITES, str(ledger), text], check=True, timeout=PATIENCE_S)
-
-
 def test_a_writer_that_ends_leaves_the_log_that_the_check_reads(ledger: Path) -> None:
     with open_reader(ledger) as reader:
         with DatabaseCheck(reader, full=False) as database:
             assert database.wait(PATIENCE_S)
             assert database.errors() == []
         for text in ("while it reads", "and again"):
-            write(ledger, text)
+            write_elsewhere(ledger, text)
             assert ledger.with_name(f"{ledger.name}-wal").exists()
             assert reader.rows("SELECT count(*) FROM texts WHERE text = ?", (text,)) == [(1,)]

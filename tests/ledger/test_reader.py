@@ -14,7 +14,7 @@ from d4c_images.errors import LedgerError, LedgerLocked, UsageError
 from d4c_images.ledger.file import reader as reader_module
 from d4c_images.ledger.file import schema
 from d4c_images.ledger.file.reader import open_reader
-from tests.support.sample_ledger import SAMPLES, make_ledger
+from tests.support.sample_ledger import SAMPLES, make_ledger, write_elsewhere
 
 COUNT = "SELECT count(*) FROM image_rows"
 
@@ -43,6 +43,17 @@ def test_a_running_writer_is_seen_commit_by_commit(path: Path) -> None:
         writer.execute("COMMIT")
         assert ledger.rows("SELECT count(*) FROM texts WHERE text = 'new'") == [(1,)]
     writer.close()
+
+
+def test_a_second_reader_of_one_process_leaves_the_first_one_its_log(path: Path) -> None:
+    """Otherwise a writer that ends would take itself for the last user of the log, and remove it."""
+    with open_reader(path) as first:
+        with open_reader(path) as second:
+            assert second.rows(COUNT) == first.rows(COUNT)
+        for text in ("while it is open", "and again"):
+            write_elsewhere(path, text)
+            assert path.with_name(f"{path.name}-wal").exists()
+            assert first.rows("SELECT count(*) FROM texts WHERE text = ?", (text,)) == [(1,)]
 
 
 def test_at_one_moment_sees_one_state(path: Path) -> None:

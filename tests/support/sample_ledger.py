@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.rows.rollup import finalize
 from d4c_images.model import Labels, OwnCells, SharedCells, TaxonCells
 from tests.support.ledger import add_image, add_link, add_record, add_rule, catch_up
+from tests.support.patience import PATIENCE_S
 
 NOW = 1_800_000_000
 HOSTS = ("good.example.org", "pages.example.org", "dead.example.org")
@@ -152,3 +155,17 @@ def make_files(root: Path, samples: tuple[Sample, ...] = SAMPLES) -> None:
             path = root / sample.path
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(sample.body)
+
+
+WRITES = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+db.execute("INSERT INTO texts (text) VALUES (?)", (sys.argv[2],))
+db.commit()
+db.close()
+"""
+
+
+def write_elsewhere(ledger: Path, text: str) -> None:
+    """In a process that has no other connection: as a download does when it ends."""
+    subprocess.run([sys.executable, "-c", WRITES, str(ledger), text], check=True, timeout=PATIENCE_S)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -36,6 +37,8 @@ Params = Sequence[object] | Mapping[str, object]
 Row = tuple[Any, ...]
 T = TypeVar("T")
 
+_readers: weakref.WeakSet[Reader] = weakref.WeakSet()  # of this process
+
 
 class Reader:
     """A read-only connection. Use it in a `with` block."""
@@ -47,6 +50,7 @@ class Reader:
         self._file = copy or path
         self._connection: sqlite3.Connection | None = None
         self._in_snapshot = False
+        _readers.add(self)
 
     def rows(self, sql: str, params: Params = ()) -> list[Row]:
         """All rows of a result that is known to be small."""
@@ -132,13 +136,15 @@ class Reader:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
 
-    def another(self) -> Reader:
-        """A second connection to the same file, for another thread.
+    @property
+    def is_connected(self) -> bool:
+        return self._connection is not None
 
-        `open_reader` must not be called for it: that opens the file and closes it again, and then the system drops all locks that
-        this process has on it (POSIX). A writer that ends would remove the log that the first connection still reads.
-        """
-        return Reader(self.path, None if self.copied_at is None else self._file)
+    def another(self) -> Reader:
+        """A second connection to the same file, for another thread. A copy may have been replaced since, or be gone."""
+        other = Reader(self.path)
+        other._file, other.copied_at = self._file, self.copied_at
+        return other
 
     def interrupt(self) -> None:
         """From another thread: what is being read here ends with a `LedgerError`."""
@@ -202,6 +208,24 @@ def open_reader(path: Path) -> Reader:
     version. Raises `UsageError` if there is no such file, `LedgerError` if it is not a ledger of this program or a newer version
     wrote it.
     """
+    reader = _open_here(path) or _open_first(path)
+    reader.rows("SELECT 1 FROM sqlite_schema LIMIT 1")  # meets a transient I/O error here, with its three tries
+    return reader
+
+
+def _open_here(path: Path) -> Reader | None:
+    """Another connection, if this process has one to the same ledger.
+
+    To look at the file before SQLite opens it means to open and close it, and then the system drops all locks that this process
+    has on it (POSIX). A writer that ends would remove the log that the first connection still reads.
+    """
+    there = path.absolute()
+    connected = (one for one in list(_readers) if one.is_connected and one.copied_at is None and one.path.absolute() == there)
+    first = next(connected, None)
+    return None if first is None else first.another()
+
+
+def _open_first(path: Path) -> Reader:
     try:
         with path.open("rb") as file:
             magic = file.read(len(identify.MAGIC))
@@ -213,9 +237,7 @@ def open_reader(path: Path) -> Reader:
         raise LedgerUnusable(f"{path} is not an SQLite file, so not a ledger")
     copy = _copy(path)
     identify.inspect(copy or path)  # a foreign file stays as it is, with no new file next to it
-    reader = Reader(path, copy)
-    reader.rows("SELECT 1 FROM sqlite_schema LIMIT 1")  # meets a transient I/O error here, with its three tries
-    return reader
+    return Reader(path, copy)
 
 
 def _copy(path: Path) -> Path | None:

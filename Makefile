@@ -97,7 +97,7 @@ campaign-weeks: $(DEV_READY)
 campaign-damage: $(DEV_READY)
 	$(BIN)/python -m tests.damage
 
-## 300 kills of the commands that back up, restore and copy (tests/repair/README.md)
+## 300 kills of the commands that back up, restore, repair, convert and copy (tests/repair/README.md)
 campaign-repair: $(DEV_READY)
 	$(BIN)/python -m tests.repair
 

@@ -29,6 +29,7 @@ class Mutant:
 
 
 MACHINE = "tests/ledger/test_ledger_machine.py"
+SETTLING = "tests/ledger/test_settling.py"
 STORE = "tests/stores/test_store_contract.py"
 PACKS = "tests/stores/test_packs.py"
 KILL = "tests/commands/test_download_kill.py::test_killed_at_a_point_of_the_steward"
@@ -132,7 +133,8 @@ MUTANTS = (
     ),
     Mutant(
         "the first try of an image is not rolled up",
-        "d4c_images/ledger/queue/settling.py", "if final or held.last_attempt_at is None:", "if final:", MACHINE,
+        "d4c_images/ledger/queue/settling.py", "if final or held.last_attempt_at is None:", "if final:",
+        f"{SETTLING}::test_a_first_attempt_that_is_to_be_retried_makes_its_record_a_partial_one",
     ),
     Mutant(
         "records that share an image are forgotten",
@@ -489,7 +491,7 @@ MUTANTS = (
     Mutant(
         "a copy that the disk has damaged becomes a backup",
         "d4c_images/collection/backup.py",
-        '    check_sound(new, "the backup is damaged, and was removed", found.size_bytes, show)\n', "",
+        '    check_sound(new, f"the backup {path} is damaged, and was removed", found.size_bytes, show)\n', "",
         f"{BACKUP}::test_a_copy_that_the_disk_has_damaged_gets_no_name",
     ),
     Mutant(

@@ -10,7 +10,7 @@ from typing import Any
 
 from d4c_images.durations import show_moment
 
-ENDINGS_OF_TIMES = ("_at", "until")
+CONTAINERS = (dict, list, tuple)
 
 
 def json_text(value: Any, indent: int | None = 2) -> str:
@@ -19,8 +19,16 @@ def json_text(value: Any, indent: int | None = 2) -> str:
 
 
 def _shown(value: Any) -> Any:
+    """Calls nothing for values that stay as they are: a list of hosts has millions of them."""
     if isinstance(value, dict):
-        return {name: _moment(one) if name.endswith(ENDINGS_OF_TIMES) else _shown(one) for name, one in value.items()}
+        return {
+            name: _moment(one)
+            if name[-3:] == "_at" or name[-5:] == "until"
+            else _shown(one)
+            if one.__class__ in CONTAINERS
+            else one
+            for name, one in value.items()
+        }
     return [_shown(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 

@@ -175,7 +175,8 @@ class _Elsewhere(Collection):
 def _without_bytes(db: sqlite3.Connection, usual_root: Path) -> set[Stored]:
     """Successes whose bytes are not where the ledger says that they are."""
     stored = _successes(db)
-    known = last_root.known(db.execute) if stored else None
+    has_roots = db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'checkpoints'").fetchone()  # not in old versions
+    known = last_root.known(db.execute) if stored and has_roots else None
     root = usual_root if known is None else Path(known.path)
     return {one for one in stored if _hash_of(root / one[0], *one[1:3]) != one[3]}
 

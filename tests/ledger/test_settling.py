@@ -171,6 +171,15 @@ def test_a_retry_is_lent_when_its_wait_is_over_and_not_a_second_earlier(ledger: 
     assert lending.earliest(ledger.connection, 1) is None
 
 
+def test_a_first_attempt_that_is_to_be_retried_makes_its_record_a_partial_one(ledger: connect.Ledger) -> None:
+    settle(ledger, lent(ledger), Outcome(1, TORN, http_status=200))
+    of_records = "SELECT status FROM gbif_ids WHERE gbif_id = (SELECT gbif_id FROM image_rows WHERE image_id = ?)"
+    assert [ledger.connection.execute(of_records, (image_id,)).fetchall() for image_id in (1, 3)] == [
+        [("partial",)],
+        [("pending",)],
+    ]
+
+
 def test_a_wait_of_nothing_is_a_second(ledger: connect.Ledger) -> None:
     """What is given back at once has 0 there, and comes first."""
     with ledger.transaction() as db:

@@ -33,7 +33,6 @@ MAY_READ_ENVIRONMENT = {"d4c_images/settings.py", "d4c_images/crash.py"}
 SHORT = {
     "__init__": "a package's own door",
     "__main__": "the way into the program",
-    "as_json": "one form for all commands, tested as such",
     "carried": "three modules of the queue pack and unpack a row's text by it",
     "conditional": "one rule, tested as a table",
     "crash": "knows nothing, and everything may use it",

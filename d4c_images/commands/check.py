@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from typing import TYPE_CHECKING
 
@@ -157,7 +156,7 @@ def _summary(args: argparse.Namespace) -> int:
 
 
 def _print_finding(finding: Finding, *, as_json: bool) -> None:
-    print(json.dumps(finding.as_dict()) if as_json else finding.line())
+    print(json_text(finding.as_dict(), indent=None) if as_json else finding.line())
 
 
 def _print_summary(report: CheckReport, *, as_json: bool) -> None:

@@ -12,7 +12,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from contextlib import chdir, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,19 +77,9 @@ def collection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Collection:
     return made(tmp_path)
 
 
-@dataclass(frozen=True, slots=True)
-class Elsewhere(Collection):
-    """The same ledger, with another image root."""
-
-    name: str = "new"
-
-    @property
-    def root(self) -> Path:
-        return self.folder / self.name
-
-
 def at(collection: Collection, root: Path) -> Collection:
-    return Elsewhere(collection.folder, None, str(root.relative_to(collection.folder)))
+    """The same ledger, with another image root."""
+    return replace(collection, images=str(root.relative_to(collection.folder)))
 
 
 def bodies(collection: Collection) -> dict[tuple[object, ...], bytes]:

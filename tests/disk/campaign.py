@@ -156,20 +156,9 @@ class Stage:
         if strangers:
             yield f"leftovers: {', '.join(sorted(strangers))}"
         try:
-            _Elsewhere(self._case, images=self.job.images).call("check", "--sha256")
+            Collection(self._case, images=self.job.images).call("check", "--sha256")
         except AssertionError as error:
             yield f"check --sha256: {str(error)[:300]}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Elsewhere(Collection):
-    """A collection whose images are in another folder."""
-
-    images: str = "images"
-
-    @property
-    def root(self) -> Path:
-        return self.folder / self.images
 
 
 def _without_bytes(db: sqlite3.Connection, usual_root: Path) -> set[Stored]:

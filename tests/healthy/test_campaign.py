@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
-import subprocess
-import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,7 +12,7 @@ from tests.healthy import made
 from tests.healthy.campaign import HealthyCampaign, Options
 from tests.publishers.client import Publishers
 from tests.support.patience import PATIENCE_S
-from tests.support.program import PROJECT, Collection
+from tests.support.program import Collection, figures_of
 
 SEED = 1
 SMALL = Options(SEED, images=240, downloaded=120, kills=2, refetched=4, placeholder_records=4)
@@ -80,12 +77,5 @@ def test_a_small_campaign_has_no_false_finding(tmp_path: Path, publishers: Publi
 
 @pytest.mark.slow
 def test_it_ends_with_one_object_of_json() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.healthy", "--seed", str(SEED), "--images", "60", "--downloaded", "24", "--kills", "1"],
-        capture_output=True, text=True, cwd=PROJECT, timeout=4 * PATIENCE_S, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    first, *_, last = done.stdout.splitlines()
-    figures = json.loads(last)
-    assert first == f"seed {SEED}"
+    figures = figures_of("tests.healthy", SEED, "--images", "60", "--downloaded", "24", "--kills", "1")
     assert (figures["campaign"], figures["seed"], figures["images"], figures["false_findings"]) == ("healthy", SEED, 60, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from tests.repair.trial import Trial, dump, leftovers, must
@@ -21,20 +21,10 @@ TURNS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class AtRoot(Collection):
+def current(trial: Trial) -> Collection:
     """The same ledger with the image root that it has at this moment."""
-
-    place: Path = Path()
-
-    @property
-    def root(self) -> Path:
-        return self.place
-
-
-def current(trial: Trial) -> AtRoot:
     ((position,),) = trial.collection.rows("SELECT position FROM checkpoints WHERE name = 'root'")
-    return AtRoot(trial.folder, None, Path(json.loads(str(position))["path"]))
+    return replace(trial.collection, images=json.loads(str(position))["path"])
 
 
 def prepare(trial: Trial) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -18,7 +17,7 @@ from tests.repair.campaign import SITE, RepairCampaign
 from tests.repair.commands import COMMANDS
 from tests.repair.trial import Killed, Trial, Violation, copy_of, dump, must
 from tests.support.patience import PATIENCE_S
-from tests.support.program import PROJECT
+from tests.support.program import figures_of
 from tests.support.sample_ledger import make_ledger
 
 SEED = 6  # a repair with strangers, in its first two trials
@@ -142,13 +141,6 @@ def test_a_conversion_that_loses_an_image_or_leaves_a_file_is_seen(tmp_path: Pat
 
 @pytest.mark.slow
 def test_it_ends_with_one_object_of_json() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.repair", "--seed", str(SEED), "--kills", "1", "--command", "unpack"],
-        capture_output=True, text=True, cwd=PROJECT, timeout=4 * PATIENCE_S, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    first, *_, last = done.stdout.splitlines()
-    figures = json.loads(last)
-    assert first == f"seed {SEED}"
+    figures = figures_of("tests.repair", SEED, "--kills", "1", "--command", "unpack")
     assert (figures["campaign"], figures["seed"], figures["violations"]) == ("repair", SEED, 0)
     assert figures["kills_by_command"].keys() == {"unpack"}

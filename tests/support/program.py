@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import signal
 import sqlite3
@@ -54,12 +55,26 @@ def multimedia(path: Path, rows: Iterable[tuple[int, str]], **cells: str) -> Pat
     return path
 
 
+def figures_of(campaign: str, seed: int, *words: str) -> dict[str, Any]:
+    """The JSON object with which a campaign of the tests ends, if all went well; its first line names the seed."""
+    done = subprocess.run(
+        [sys.executable, "-m", campaign, "--seed", str(seed), *words],
+        capture_output=True, text=True, cwd=PROJECT, timeout=4 * PATIENCE_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, *_, last = done.stdout.splitlines()
+    assert first == f"seed {seed}"
+    figures: dict[str, Any] = json.loads(last)
+    return figures
+
+
 @dataclass(frozen=True, slots=True)
 class Collection:
     """A ledger and an image root in one folder, and the program to work on them."""
 
     folder: Path
     environ: dict[str, str] | None = None
+    images: str = "images"  # the image root, below the folder or absolute
 
     @property
     def ledger(self) -> Path:
@@ -67,7 +82,7 @@ class Collection:
 
     @property
     def root(self) -> Path:
-        return self.folder / "images"
+        return self.folder / self.images
 
     def command(self, name: str, *arguments: object) -> list[str]:
         root = ["--root", str(self.root)] if name in ("download", "check", "unpack", "placeholders", "preflight", "store") else []
